@@ -1,0 +1,345 @@
+"""The wire format: what a training run tells about itself.
+
+Plain dataclasses, standard library only, shaped as the payloads of the guide (section 4.1). The client fills
+them, the server decodes request bodies straight into them, the engine turns them into columns. Every field
+but an epoch's number is optional: ``None`` means "not logged". Fields that a reader does not know are ignored
+here and kept in the stored payload, so that a newer client may talk to an older server.
+
+JSON has no word for NaN and infinity, and the epoch that diverged is the one that must not be lost: on the
+wire they are the strings ``"nan"``, ``"inf"`` and ``"-inf"`` (`plain`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+FORMAT = 1
+"""Version of this format. Raised when a field changes its meaning, not when one is added."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Loss:
+    """Losses of one window. ``val`` holds every validation metric by name, ``val_loss`` and ``val_acc`` first."""
+
+    train_mean: float | None = None
+    train_std: float | None = None
+    train_min: float | None = None
+    train_max: float | None = None
+    n_batches: int | None = None
+    non_finite: int | None = None
+    """Batches whose loss was NaN or infinite; the other figures are over all batches."""
+    first_non_finite_step: int | None = None
+    val: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Throughput:
+    samples_per_second: float | None = None
+    samples_processed: float | None = None
+    batches_per_second: float | None = None
+    data_wait_seconds: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """Memory in MiB."""
+
+    process_rss_mb: float | None = None
+    process_rss_peak_mb: float | None = None
+    system_available_mb: float | None = None
+    gpu_allocated_mb: float | None = None
+    gpu_reserved_mb: float | None = None
+    gpu_peak_mb: float | None = None
+    gpu_total_mb: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class System:
+    """Load in percent: ``cpu_percent`` of the whole machine, ``process_cpu_percent`` of one core."""
+
+    cpu_percent: float | None = None
+    process_cpu_percent: float | None = None
+    gpu_percent: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerTime:
+    name: str
+    pct_total: float | None = None
+    forward_ms: float | None = None
+    backward_ms: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class OperationShare:
+    pct_cpu: float | None = None
+    pct_cuda: float | None = None
+    time_ms: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Profile:
+    """One profiled step. Times in milliseconds."""
+
+    step: int | None = None
+    total_cpu_time_ms: float | None = None
+    total_cuda_time_ms: float | None = None
+    forward_ms: float | None = None
+    backward_ms: float | None = None
+    fwd_bwd_ratio: float | None = None
+    per_layer: list[LayerTime] = field(default_factory=list)
+    operation_categories: dict[str, OperationShare] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerStats:
+    """Health of one layer in one window; norms are L2, shares are 0 to 1."""
+
+    gradient_norm_mean: float | None = None
+    gradient_norm_max: float | None = None
+    gradient_norm_std: float | None = None
+    non_finite_gradients: int | None = None
+    weight_norm: float | None = None
+    weight_sparsity: float | None = None
+    update_ratio: float | None = None
+    activation_mean: float | None = None
+    activation_variance: float | None = None
+    activation_var_of_means: float | None = None
+    activation_zero_share: float | None = None
+    activation_saturation: float | None = None
+    output_change: float | None = None
+    attention_entropy: float | None = None
+    trainable: bool | None = None
+    has_vanishing_gradients: bool | None = None
+    is_dead: bool | None = None
+    has_frozen_output: bool | None = None
+    has_low_activation_variance: bool | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerCorrelation:
+    layer_a: str
+    layer_b: str
+    correlation: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerHealth:
+    layers: dict[str, LayerStats] = field(default_factory=dict)
+    correlations: list[LayerCorrelation] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Carbon:
+    """Emissions of one window. ``estimated`` says that the power was guessed, not measured."""
+
+    epoch_co2_kg: float | None = None
+    epoch_energy_kwh: float | None = None
+    power_draw_watts: float | None = None
+    estimated: bool | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Steps:
+    """The steps of one window, down-sampled to buckets; parallel lists, one entry a bucket.
+
+    ``first`` is the number of the bucket's first step since the start of training, ``count`` how many steps
+    it holds. A list that was not observed stays empty.
+    """
+
+    first: list[int] = field(default_factory=list)
+    count: list[int] = field(default_factory=list)
+    loss_mean: list[float | None] = field(default_factory=list)
+    loss_min: list[float | None] = field(default_factory=list)
+    loss_max: list[float | None] = field(default_factory=list)
+    grad_norm_mean: list[float | None] = field(default_factory=list)
+    grad_norm_max: list[float | None] = field(default_factory=list)
+    learning_rate: list[float | None] = field(default_factory=list)
+    seconds_mean: list[float | None] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Gradients:
+    """Total gradient norm over the steps of one window."""
+
+    norm_mean: float | None = None
+    norm_max: float | None = None
+    clipped_share: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Epoch:
+    """One window of training, usually an epoch: everything between two calls of `Observer.flush`."""
+
+    epoch: int
+    attempt: int = 0
+    """Raised when a resumed run repeats an epoch: the latest attempt wins."""
+    duration_seconds: float | None = None
+    ended_at: str | None = None
+    learning_rate: float | None = None
+    loss: Loss | None = None
+    throughput: Throughput | None = None
+    memory: Memory | None = None
+    system: System | None = None
+    gradients: Gradients | None = None
+    profiler: Profile | None = None
+    layer_health: LayerHealth | None = None
+    carbon_emissions: Carbon | None = None
+    steps: Steps | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LogLine:
+    """One log record. ``kind`` is ``"error"`` or ``"console"``; ``seq`` numbers the lines of a session."""
+
+    msg: str
+    ts: str | None = None
+    level: str = "INFO"
+    kind: str = "console"
+    logger: str | None = None
+    seq: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerInfo:
+    """Size of one layer. ``pct_of_total`` is in percent (0 to 100)."""
+
+    type: str
+    parameters: int = 0
+    pct_of_total: float | None = None
+    trainable: bool | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerNode:
+    """One layer of the graph. ``category`` is convolution, linear, pooling, normalization, activation, dropout,
+    embedding, recurrent, attention, container or other. Shapes as PyTorch prints them, batch included."""
+
+    id: str
+    type: str
+    category: str = "other"
+    in_channels: int | None = None
+    out_channels: int | None = None
+    kernel_size: list[int] | int | None = None
+    stride: list[int] | int | None = None
+    padding: list[int] | int | str | None = None
+    groups: int | None = None
+    in_features: int | None = None
+    out_features: int | None = None
+    num_embeddings: int | None = None
+    embedding_dim: int | None = None
+    embed_dim: int | None = None
+    num_heads: int | None = None
+    input_size: int | None = None
+    hidden_size: int | None = None
+    num_layers: int | None = None
+    bidirectional: bool | None = None
+    input_shape: list[int] | None = None
+    output_shape: list[int] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerGraph:
+    """``sequential_path`` is the order of execution, ``edges`` pairs of layer ids."""
+
+    nodes: list[LayerNode] = field(default_factory=list)
+    sequential_path: list[str] = field(default_factory=list)
+    edges: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Architecture:
+    model_class: str | None = None
+    total_parameters: int = 0
+    trainable_parameters: int | None = None
+    layers: dict[str, LayerInfo] = field(default_factory=dict)
+    layer_graph: LayerGraph | None = None
+    input_shape: list[int] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Opening:
+    """Opens a session. ``key`` is a UUID made by the client, so that a re-sent opening finds the same session."""
+
+    key: str
+    format: int = FORMAT
+    project_id: int | None = None
+    project: str | None = None
+    run_name: str | None = None
+    started_at: str | None = None
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Ending:
+    """Closes a session. ``status`` is finished, crashed or killed; ``reason`` is the last exception's line."""
+
+    status: str = "finished"
+    reason: str | None = None
+    ended_at: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class RunFile:
+    """A whole run in one JSON document: what `Observer.export` writes and ``mldiag check`` reads."""
+
+    format: int = FORMAT
+    session: Opening | None = None
+    architecture: Architecture | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+    logs: list[LogLine] = field(default_factory=list)
+    ending: Ending | None = None
+
+
+def spell(value: float) -> float | str:
+    """Return a float as JSON can carry it.
+
+    >>> spell(float("-inf")), spell(0.5)
+    ('-inf', 0.5)
+    """
+    if math.isfinite(value):
+        return value
+    return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON types: records become dicts without their empty fields, floats are spelled.
+
+    NumPy and torch scalars are asked for ``.item()``; what JSON cannot say becomes its ``str()``.
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return spell(float(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        pairs = ((each.name, getattr(value, each.name)) for each in fields(value))
+        return {name: plain(item) for name, item in pairs if item is not None and item != {} and item != []}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "size", None) in (1, ()) or hasattr(value, "numel"):
+        return _scalar(value)
+    return str(value)
+
+
+def _scalar(value: Any) -> Any:
+    # A tensor of several numbers is no scalar, and a hyperparameter may be anything.
+    try:
+        return plain(value.item())
+    except (ValueError, RuntimeError, TypeError):
+        return str(value)
+
+
+def to_json(value: Any) -> str:
+    """Return a record as one line of strict JSON, ASCII only."""
+    return json.dumps(plain(value), allow_nan=False, separators=(",", ":"))

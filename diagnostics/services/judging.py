@@ -1,0 +1,158 @@
+"""From what is stored to a verdict, and from a verdict to what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from diagnostics import queue
+from diagnostics.engine import ENGINE_VERSION, DiagnosticThresholds, IssueData, Report, Run, diagnose
+from diagnostics.models import DiagnosticRun, FoundIssue, Trigger
+from observer_client.record import plain
+from projects.services.documents import clean, storable
+from sessions.models import Model, SessionLog, TrainSession
+
+LOUD_LINES, QUIET_LINES = 5_000, 500
+"""How many log lines a diagnosis reads: warnings and errors from the first on, of the others the latest."""
+QUIET = Q(level__in=("DEBUG", "INFO", "NOTSET", "TRACE"), kind="console")
+NO_EPOCHS = "No epoch has arrived yet: there is nothing to score."
+
+
+@dataclass(frozen=True, slots=True)
+class Standards:
+    """By what a session is judged."""
+
+    profile: str
+    thresholds: dict[str, Any]
+
+    @classmethod
+    def of_project(cls, session: TrainSession) -> Standards:
+        return cls(session.project.profile, session.project.thresholds)
+
+    @classmethod
+    def of_run(cls, run: DiagnosticRun) -> Standards:
+        """Return the project's standards, with what a request asked for put over them."""
+        own = cls.of_project(run.session)
+        if run.trigger == Trigger.AUTOMATIC:
+            return own
+        return cls(run.profile, {**own.thresholds, **run.thresholds})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A report, and the score that may be shown: a session without epochs has none, whatever the formula says."""
+
+    report: Report
+    epoch_count: int
+
+    @property
+    def health_score(self) -> int | None:
+        return self.report.health_score if self.epoch_count else None
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return plain(self.report.summary) | ({} if self.epoch_count else {"note": NO_EPOCHS})
+
+
+def judge(session: TrainSession, standards: Standards) -> Verdict:
+    """Judge a session as it is stored now. Raises ValueError for thresholds that make no sense."""
+    run = load_run(session)
+    report = diagnose(
+        run,
+        thresholds=DiagnosticThresholds.from_mapping(standards.thresholds),
+        profile=standards.profile,
+        disabled=frozenset(session.project.disabled_checks),
+    )
+    return Verdict(report, len(run))
+
+
+def load_run(session: TrainSession) -> Run:
+    """Return everything that is known of a session as the engine reads it. Four queries, no JSON of epochs."""
+    blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
+    return Run.from_packed(
+        [bytes(blob) for blob in blobs],
+        logs=_log_lines(session),
+        architecture=Model.objects.filter(session=session).values_list("architecture", flat=True).first(),
+        hyperparameters=session.hyperparameters,
+        environment=session.environment,
+    )
+
+
+def _log_lines(session: TrainSession) -> list[dict[str, Any]]:
+    lines = SessionLog.objects.filter(session=session).values("seq", "ts", "level", "kind", "logger", "msg")
+    loud = lines.exclude(QUIET).order_by("seq")[:LOUD_LINES]
+    quiet = lines.filter(QUIET).order_by("-seq")[:QUIET_LINES]
+    return sorted([*loud, *quiet], key=lambda line: line["seq"])
+
+
+@transaction.atomic
+def store(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> bool:
+    """Write a claimed run's answer, all of it or nothing. Returns False when the claim was lost meanwhile."""
+    # Ingest locks a session before its run; whoever locks both must do so in the same order.
+    session = TrainSession.objects.select_for_update(no_key=True).filter(pk=run.session_id).first()
+    if session is None or not queue.finish(run, **_columns(run, verdict, standards)):
+        return False
+    FoundIssue.objects.filter(run=run).delete()
+    FoundIssue.objects.bulk_create(_rows(run, verdict.report), batch_size=500)
+    if run.trigger == Trigger.AUTOMATIC or standards == Standards.of_project(run.session):
+        _show_verdict(run, verdict)
+    return True
+
+
+def _columns(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> dict[str, Any]:
+    report = verdict.report
+    return {
+        # When the data were looked at: what arrived later is not in the answer.
+        "created": run.started,
+        "profile": standards.profile,
+        "thresholds": standards.thresholds,
+        "engine_version": ENGINE_VERSION,
+        "epoch_count": verdict.epoch_count,
+        "health_score": verdict.health_score,
+        "issue_count": len(report.issues),
+        "arch_type": clean(report.arch_type, 20),
+        "summary": storable(verdict.summary),
+        "sustainability": storable(plain(report.as_dict()["sustainability"])),
+    }
+
+
+def _show_verdict(run: DiagnosticRun, verdict: Verdict) -> None:
+    """Put the verdict where lists of sessions find it, unless one of newer data is there."""
+    counts = verdict.report.summary["severity_breakdown"]
+    TrainSession.objects.filter(pk=run.session_id).exclude(diagnosed__gt=run.started).update(
+        health_score=verdict.health_score,
+        critical_count=counts["critical"],
+        warning_count=counts["warning"],
+        info_count=counts["info"],
+        diagnosed=run.started,
+    )
+
+
+def _rows(run: DiagnosticRun, report: Report) -> Iterator[FoundIssue]:
+    for position, issue in enumerate([*report.issues, *report.suppressed]):
+        yield _row(run, position, issue)
+
+
+def _row(run: DiagnosticRun, position: int, issue: IssueData) -> FoundIssue:
+    return FoundIssue(
+        run=run,
+        position=position,
+        check_id=issue.check_id,
+        severity=str(issue.severity),
+        category=str(issue.category),
+        title=clean(issue.title, 200),
+        description=clean(issue.description),
+        suggestion=clean(issue.suggestion),
+        epoch_index=issue.epoch_index,
+        layer_id=clean(issue.layer_id or "", 500),
+        metric_key=clean(issue.metric_key or "", 200),
+        metric_value=storable(plain(issue.metric_value)),
+        count=issue.count,
+        caused_by=issue.caused_by or "",
+        evidence=storable(plain(issue.evidence)),
+        suppressed=clean(issue.suppressed or ""),
+    )

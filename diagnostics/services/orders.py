@@ -1,0 +1,104 @@
+"""Who asks for a diagnosis and how it gets made: once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import monotonic, sleep
+from typing import Any
+
+from django.conf import settings
+from django.db import OperationalError, connection
+
+from diagnostics import queue
+from diagnostics.models import DiagnosticRun, State
+from diagnostics.services.judging import Standards, judge, store
+from projects.services.documents import clean
+from sessions.models import TrainSession
+
+logger = logging.getLogger(__name__)
+
+FINAL = (State.DONE, State.FAILED)
+FIRST_LOOK, LONGEST_PAUSE = 0.01, 0.25
+"""Seconds between two looks at a run that somebody waits for: short at first, since most diagnoses are."""
+PATIENCE = 60.0
+ERROR_LENGTH = 2_000
+
+
+def request_diagnosis(
+    session: TrainSession, *, profile: str | None = None, thresholds: dict[str, Any] | None = None
+) -> DiagnosticRun:
+    """Order a diagnosis; what is not given is the project's own. A worker makes it soon (`wait_for`)."""
+    return queue.order(session, profile=profile or session.project.profile, thresholds=thresholds or {})
+
+
+def mark_due(session: TrainSession) -> None:
+    """Ask for an automatic diagnosis of what is new. Cheap: at most one waits at any time, however often asked for."""
+    queue.mark_due(session)
+
+
+def diagnose_now(session: TrainSession) -> DiagnosticRun:
+    """Order a diagnosis and make it here, unless a worker is faster."""
+    run = request_diagnosis(session)
+    work(run.pk)
+    return wait_for(run, PATIENCE)
+
+
+def wait_for(run: DiagnosticRun, seconds: float) -> DiagnosticRun:
+    """Return the run as it stands when it is final, or after ``seconds``."""
+    deadline, pause = monotonic() + seconds, FIRST_LOOK
+    while True:
+        run.refresh_from_db()
+        left = deadline - monotonic()
+        if run.state in FINAL or left <= 0:
+            return run
+        if not connection.in_atomic_block:
+            # Whoever waits must not keep a connection from those who bring the answer: the pool has few.
+            connection.close()
+        sleep(min(pause, left))
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def work(run_id: int) -> bool:
+    """Make a queued diagnosis. Returns False when there was nothing to do: done already, or claimed by another.
+
+    A diagnosis that raises is failed with the error as its text and not tried again. When the database goes away,
+    or the process, the lease runs out and the sweeper gives the run to somebody else.
+    """
+    run = queue.claim(run_id)
+    if run is None:
+        return False
+    try:
+        standards = Standards.of_run(run)
+        store(run, judge(run.session, standards), standards)
+    except OperationalError:
+        raise
+    except Exception as error:
+        # An order must get an answer, whatever a check stumbled over; trying again would end the same way.
+        logger.exception("Diagnosis %s of session %s failed", run.pk, run.session_id)
+        queue.fail(run, clean(f"{type(error).__name__}: {error}", ERROR_LENGTH))
+    return True
+
+
+def sweep() -> int:
+    """Find what got lost: take back expired leases and ring for what waits too long. Returns how many it rang for."""
+    if expired := queue.expire():
+        logger.warning("%s diagnoses were interrupted", expired)
+    return _ring(queue.waiting(longer_than=settings.MLDIAG_SWEEP_SECONDS))
+
+
+def resume() -> int:
+    """Take up what an earlier life of this server left behind. Only for the sole worker of a database."""
+    queue.resume()
+    return _ring(queue.waiting())
+
+
+def _ring(run_ids: Sequence[int]) -> int:
+    # The next sweep rings again: what nobody heard by then may be dropped.
+    expires = max(1.0, 2 * settings.MLDIAG_SWEEP_SECONDS)
+    rung = 0
+    for run_id in run_ids:
+        if not queue.ring(run_id, expires=expires):
+            break
+        rung += 1
+    return rung

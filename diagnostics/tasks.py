@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from celery import shared_task
+
+from diagnostics import services
+
+
+@shared_task
+def ring(run_id: int) -> None:
+    services.work(run_id)
+
+
+@shared_task
+def sweep() -> None:
+    services.sweep()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from projects.models import Membership, Project
+from sessions.models import SessionStatus
+from tests.pages.rows import make_session, make_sessions
+
+
+def test_names_the_project_its_score_and_its_sessions(text, project, bad_run):
+    page = text("/")
+    assert "Digits" in page
+    assert "71 <small>good</small>" in page
+    assert "1 session" in page
+
+
+def test_draws_the_health_of_the_latest_sessions(text, project):
+    make_sessions(project, 5)
+    assert "Health of the latest 5 sessions: 72, 75," in text("/")
+
+
+def test_counts_the_issues_of_the_latest_diagnosed_session(text, bad_run):
+    assert '<span class="severity-critical" title="critical">1' in text("/")
+
+
+def test_shows_what_is_running(text, project):
+    make_session(project, "overnight", status=SessionStatus.RUNNING, finished=None)
+    page = text("/")
+    assert "Running now" in page
+    assert "overnight" in page
+
+
+def test_shows_no_running_section_when_nothing_runs(text, healthy_run):
+    assert "Running now" not in text("/")
+
+
+def test_a_silent_run_is_called_silent(text, project):
+    make_session(project, "gone", status=SessionStatus.RUNNING, finished=None)
+    assert "status-silent" in text("/")
+
+
+@pytest.mark.parametrize("step", ["pip install mldiag-observer", "from observer_client import", "mldiag check"])
+def test_the_first_run_says_what_to_type(text, project, step):
+    assert step in text("/")
+
+
+def test_the_first_run_is_over_after_a_session(text, healthy_run):
+    assert "pip install" not in text("/")
+
+
+def test_who_is_in_no_project_is_told_so(charlie, as_charlie):
+    assert "not a member of any project" in as_charlie.get("/").content.decode()
+
+
+def test_leaves_out_the_projects_of_others(text, project, charlies_project):
+    assert "Cats" not in text("/")
+
+
+def test_in_the_open_mode_everybody_sees_everything(open_mode, bad_run):
+    page = Client().get("/").content.decode()
+    assert "Digits" in page
+    assert "Default project" in page
+
+
+def test_costs_the_same_for_one_and_for_many(alice, as_alice, project, django_assert_max_num_queries):
+    for name in range(8):
+        other = Project.objects.create(name=f"Project {name}")
+        Membership.objects.create(project=other, user=alice)
+        make_sessions(other, 25)
+    make_session(project, status=SessionStatus.RUNNING, finished=None)
+    # The login's session and user, the projects and their number, their sessions, what is running.
+    with django_assert_max_num_queries(6):
+        as_alice.get("/")

@@ -1,0 +1,9 @@
+"""Observes a training for mldiag."""
+
+from __future__ import annotations
+
+from observer_client.config import ObserverConfig
+from observer_client.observer import Observer
+
+__version__ = "0.1.0"
+__all__ = ["Observer", "ObserverConfig", "__version__"]

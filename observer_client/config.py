@@ -1,0 +1,148 @@
+"""What to observe and where to send it: arguments first, then ``MLDIAG_*`` variables, then defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from observer_client.guard import log
+
+T = TypeVar("T")
+
+MODES = ("online", "offline", "disabled")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off", ""})
+_SECRET = frozenset({"api_key", "url"})
+
+
+def setting(name: str, default: T) -> T:
+    """Return a dataclass field that reads ``MLDIAG_<NAME>`` when no argument is given."""
+    return field(default_factory=lambda: _from_environment(name, default))
+
+
+def _from_environment(name: str, default: T) -> T:
+    variable = f"MLDIAG_{name.upper()}"
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    try:
+        return _parse(text.strip(), default)
+    except ValueError:
+        # A typo in a job script must not cost a night of training.
+        log.warning("mldiag: %s=%r is not understood, using %r", variable, text, default)
+        return default
+
+
+def _parse(text: str, default: T) -> T:
+    if isinstance(default, bool):
+        if text.lower() not in _TRUE | _FALSE:
+            raise ValueError(text)
+        return text.lower() in _TRUE  # type: ignore[return-value]
+    if isinstance(default, (int, float)):
+        return type(default)(text)
+    return text or None if default is None else text  # type: ignore[return-value]
+
+
+def _mode() -> str:
+    mode = _from_environment("mode", "online").lower()
+    if mode not in MODES:
+        log.warning("mldiag: MLDIAG_MODE=%r is none of %s, using online", mode, ", ".join(MODES))
+        return "online"
+    # Under torchrun every process runs the same script: one of them speaks for the run.
+    return "disabled" if os.environ.get("RANK", "0") not in ("", "0") else mode
+
+
+@dataclass(slots=True, kw_only=True)
+class ObserverConfig:
+    """Settings of an `Observer`.
+
+    Every field can be set by a variable, for instance ``MLDIAG_TRACK_MEMORY=0`` or ``MLDIAG_URL=http://host:8000``.
+
+    Not collected yet, accepted so that scripts need no change later: ``track_layer_health``,
+    ``track_per_class_metrics``, ``track_gradient_histogram``, ``track_attention_patterns`` and
+    ``track_activation_histogram``.
+
+    Raises ValueError when an argument makes no sense.
+    """
+
+    track_profiler: bool = setting("track_profiler", True)
+    """Whether `Observer.should_profile` ever says yes."""
+    track_layer_health: bool = setting("track_layer_health", True)
+    track_carbon_emissions: bool = setting("track_carbon_emissions", False)
+    """Energy and CO2 by CodeCarbon, where it is installed."""
+    profile_at_step: int = setting("profile_at_step", 0)
+    """The step of each epoch to profile, counted from 0."""
+    track_per_class_metrics: bool = setting("track_per_class_metrics", False)
+    track_learning_rate: bool = setting("track_learning_rate", True)
+    track_gradient_histogram: bool = setting("track_gradient_histogram", False)
+    track_attention_patterns: bool = setting("track_attention_patterns", False)
+    track_activation_histogram: bool = setting("track_activation_histogram", False)
+    track_memory: bool = setting("track_memory", True)
+    track_system: bool = setting("track_system", True)
+    capture_logs: bool = setting("capture_logs", True)
+    log_level: str = setting("log_level", "WARNING")
+    """Lowest level of log records to keep."""
+    capture_exceptions: bool = setting("capture_exceptions", True)
+    """Note uncaught exceptions; they are passed on all the same."""
+    steps_per_window: int = setting("steps_per_window", 200)
+    """Most buckets of the step series of one epoch, 1 to 200."""
+    country: str = setting("country", "")
+    """ISO 3166 code with three letters for the carbon intensity; the world's average when unknown."""
+
+    mode: str = field(default_factory=_mode)
+    """``online`` sends while training, ``offline`` only records, ``disabled`` does nothing. Processes with a
+    ``RANK`` other than 0 are disabled unless told otherwise."""
+    url: str = setting("url", "http://127.0.0.1:8000")
+    api_key: str | None = field(default_factory=lambda: _from_environment("api_key", None), repr=False)
+    project: str | None = setting("project", None)
+    """Name or number of the project, where the `Observer` is given none."""
+    directory: str = field(default_factory=lambda: _from_environment("dir", "mldiag_runs"))
+    """Where runs are recorded (``MLDIAG_DIR``)."""
+    heartbeat_seconds: float = setting("heartbeat_seconds", 15.0)
+    close_seconds: float = setting("close_seconds", 10.0)
+    """Longest wait of `Observer.close` for the delivery."""
+    quiet: bool = setting("quiet", False)
+    """Print neither the first nor the last line."""
+
+    def __post_init__(self) -> None:
+        self.mode = self.mode.lower()
+        self.log_level = self.log_level.upper()
+        self.url = self.url.rstrip("/")
+        if self.mode not in MODES:
+            raise ValueError(f"mode is one of {', '.join(MODES)}, not {self.mode!r}")
+        if self.log_level not in LEVELS:
+            raise ValueError(f"log_level is one of {', '.join(LEVELS)}, not {self.log_level!r}")
+        if not _is_address(self.url):
+            raise ValueError(f"url starts with http:// or https:// and names a host, not {self.url!r}")
+        if self.profile_at_step < 0:
+            raise ValueError(f"profile_at_step is 0 or more, not {self.profile_at_step!r}")
+        self.steps_per_window = max(1, min(200, self.steps_per_window))
+        self.heartbeat_seconds = max(0.05, self.heartbeat_seconds)
+
+    def public(self) -> Mapping[str, Any]:
+        """Return the settings as they may be shown: without the key, the URL without user and password."""
+        shown = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _SECRET}
+        return {**shown, "url": bare_url(self.url)}
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Reading the port is what checks it.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def bare_url(url: str) -> str:
+    """Return ``url`` without user and password.
+
+    >>> bare_url("https://alice:secret@example.org/mldiag")
+    'https://example.org/mldiag'
+    """
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

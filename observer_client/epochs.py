@@ -1,0 +1,87 @@
+"""Puts one epoch's record together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from observer_client import machine
+from observer_client.carbon import CarbonMeter
+from observer_client.config import ObserverConfig
+from observer_client.guard import harmless
+from observer_client.profiler import StepProfile
+from observer_client.record import Epoch, Loss
+from observer_client.window import Window
+
+
+class EpochWriter:
+    """Numbers the epochs and adds to each what the machine says. What cannot be read is left out."""
+
+    def __init__(self, config: ObserverConfig) -> None:
+        self.next = 0
+        self.profile: StepProfile | None = None
+        """The step of this epoch that was profiled."""
+        self._attempts: dict[int, int] = {}
+        self._memory = config.track_memory
+        on = config.mode != "disabled"
+        self._load = machine.LoadMeter() if on and config.track_system else None
+        self._carbon = CarbonMeter(config.country) if on and config.track_carbon_emissions else None
+
+    def number(self, epoch: int | None) -> tuple[int, int]:
+        """Return the number of the epoch that ends now, the next one unless told, and how often it was repeated."""
+        number = self.next if epoch is None else int(epoch)
+        self.next = number + 1
+        self._attempts[number] = self._attempts.get(number, -1) + 1
+        return number, self._attempts[number]
+
+    def write(self, number: tuple[int, int], window: Window, now: float, metrics: Mapping[str, Any]) -> Epoch:
+        """Return the record of the epoch whose steps are in ``window``, ended at clock ``now``."""
+        record = Epoch(epoch=number[0], attempt=number[1], ended_at=datetime.now(UTC).isoformat())
+        self._add_steps(record, window, now)
+        self._add_metrics(record, metrics)
+        self._add_readings(record)
+        return record
+
+    @harmless
+    def _add_steps(self, record: Epoch, window: Window, now: float) -> None:
+        window.close()
+        record.duration_seconds = window.duration(now)
+        record.loss = window.loss()
+        record.throughput = window.throughput()
+        record.gradients = window.gradients()
+        record.steps = window.steps()
+
+    @harmless
+    def _add_metrics(self, record: Epoch, metrics: Mapping[str, Any]) -> None:
+        if record.loss is None:
+            record.loss = Loss()
+        for name, value in metrics.items():
+            record.loss.val[str(name)] = _number(str(name), value)
+
+    @harmless
+    def _add_readings(self, record: Epoch) -> None:
+        if self._memory:
+            record.memory = machine.memory()
+        if self._load is not None:
+            record.system = self._load.read()
+        if self._carbon is not None:
+            record.carbon_emissions = self._carbon.read(record.duration_seconds or 0.0)
+        profile, self.profile = self.profile, None
+        if profile is not None:
+            record.profiler = profile.read()
+
+    def close(self) -> None:
+        """Stop measuring."""
+        if self._carbon is not None:
+            self._carbon.close()
+        if self.profile is not None:
+            self.profile.leave_optimizer()
+
+
+@harmless
+def _number(name: str, value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the metric {name!r} is no number: {value!r:.80}") from error

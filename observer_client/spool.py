@@ -1,0 +1,272 @@
+"""A run's folder on disk: every record goes here first, whatever becomes of the network.
+
+``records.jsonl`` only grows, one line a record: ``{"seq": 1, "kind": "epoch", "data": {...}}`` with the kinds opening,
+update, architecture, epoch, log and ending. ``sent.json`` says how far the server acknowledged. ``lock`` is held by
+the one process that records or sends the run. Nothing is ever deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from observer_client.guard import log
+from observer_client.locks import try_lock, unlock
+from observer_client.record import to_json
+
+RECORDS = "records.jsonl"
+SENT = "sent.json"
+LOCK = "lock"
+KEPT_IN_MEMORY = 10_000
+_WORTH = {"log": 0, "epoch": 1, "update": 2, "architecture": 3, "opening": 4, "ending": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record. ``end`` is where its line ends in the file, None while it is in memory only."""
+
+    seq: int
+    kind: str
+    data: dict[str, Any]
+    size: int
+    end: int | None = None
+
+
+class Spool:
+    """Appends records, hands out the unsent ones, remembers what was acknowledged. Thread-safe."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the run in ``folder``, new or old. A folder that cannot be written is no error: see `append`."""
+        self.folder = folder
+        self.records = folder / RECORDS
+        self.acknowledged = 0
+        self.rejected: list[dict[str, Any]] = []
+        self.address: dict[str, Any] = {}
+        """What the server answered to the opening: ``id`` and ``url``."""
+        self.seq = 0
+        self.last_kind: str | None = None
+        self._offset = 0
+        self._memory: deque[Entry] = deque()
+        self._file: int | None = None
+        self._lock_file: int | None = None
+        self._guard = threading.Lock()
+        self._warned = False
+        if self.records.exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        for entry in entries(self.records):
+            self.seq, self.last_kind = entry.seq, entry.kind
+        try:
+            sent = json.loads((self.folder / SENT).read_bytes())
+            self.acknowledged, self.rejected = int(sent["seq"]), list(sent["rejected"])
+            self.address = dict(sent.get("session", {}))
+        except (OSError, ValueError, KeyError, TypeError):
+            # Sending again is harmless, so a lost note costs nothing but time.
+            self.acknowledged, self.rejected = 0, []
+
+    @property
+    def pending(self) -> int:
+        """How many records the server has not acknowledged yet."""
+        return self.seq - self.acknowledged
+
+    @property
+    def in_memory(self) -> int:
+        """How many records that are not acknowledged could not be written to disk."""
+        with self._guard:
+            return sum(entry.seq > self.acknowledged for entry in self._memory)
+
+    def append(self, kind: str, data: Any) -> int:
+        """Write a record, handed over to the operating system on return; return its number.
+
+        When the disk refuses, the record is kept in memory (the last `KEPT_IN_MEMORY` of them) and written as soon
+        as the disk takes it again.
+        """
+        body = to_json(data)
+        with self._guard:
+            self.seq += 1
+            self.last_kind = kind
+            line = f'{{"seq":{self.seq},"kind":"{kind}","data":{body}}}\n'
+            if self._memory or not self._write(line):
+                self._memory.append(Entry(self.seq, kind, json.loads(body), len(line)))
+                self._retry_memory()
+            return self.seq
+
+    def _write(self, line: str) -> bool:
+        data = line.encode("ascii")
+        try:
+            if self._file is None:
+                self._file = self._open()
+            start = os.fstat(self._file).st_size
+            if os.write(self._file, data) == len(data):
+                return True
+            # A full disk took half a line: take it back, or the next line would grow onto it.
+            os.ftruncate(self._file, start)
+            raise OSError("the disk is full")
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                log.warning("mldiag: cannot write %s (%s); records are kept in memory", self.records, error)
+            return False
+
+    def _open(self) -> int:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.records, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        if os.fstat(file).st_size:
+            os.lseek(file, -1, os.SEEK_END)
+            if os.read(file, 1) != b"\n":
+                # The process before died in the middle of a line.
+                os.write(file, b"\n")
+        return file
+
+    def _retry_memory(self) -> None:
+        while self._memory:
+            entry = self._memory[0]
+            line = to_json({"seq": entry.seq, "kind": entry.kind, "data": entry.data}) + "\n"
+            if not self._write(line):
+                break
+            self._memory.popleft()
+        if len(self._memory) > KEPT_IN_MEMORY:
+            # What opens and ends a run outlives its measurements; what was delivered goes first.
+            self._memory.remove(
+                min(self._memory, key=lambda entry: (entry.seq > self.acknowledged, _WORTH[entry.kind]))
+            )
+
+    def _worth(self, entry: Entry) -> tuple[bool, int]:
+        return entry.seq > self.acknowledged, _WORTH[entry.kind]
+
+    def sync(self) -> None:
+        """Ask the disk to keep what was written. May take long: never on the training's thread but at its end."""
+        with self._guard:
+            file = self._file
+        if file is not None:
+            try:
+                os.fsync(file)
+            except OSError as error:
+                log.debug("mldiag: fsync of %s failed: %s", self.records, error)
+
+    def unsent(self, most: int = 1000, most_bytes: int = 2_000_000) -> list[Entry]:
+        """Return the first records that are not acknowledged, at most ``most`` of about ``most_bytes`` together."""
+        found: list[Entry] = []
+        size = 0
+        for entry in self._after():
+            if found and (len(found) >= most or size + entry.size > most_bytes):
+                break
+            found.append(entry)
+            size += entry.size
+        return found
+
+    def _after(self) -> Iterator[Entry]:
+        with self._guard:
+            memory = list(self._memory)
+        last = self.acknowledged
+        # An entry may move from memory to the file meanwhile: each number is handed out once.
+        for entry in chain(entries(self.records, self._offset), memory):
+            if entry.seq > last:
+                last = entry.seq
+                yield entry
+
+    def opening(self) -> dict[str, Any]:
+        """Return the data of the run's opening, empty when it has none."""
+        with self._guard:
+            first = next(chain(entries(self.records), self._memory), None)
+        return first.data if first and first.kind == "opening" else {}
+
+    def everything(self) -> list[Entry]:
+        """Return all records of the run, oldest first."""
+        with self._guard:
+            return [*entries(self.records), *self._memory]
+
+    def acknowledge(self, entry: Entry) -> None:
+        """Note that the server has everything up to and including ``entry``, or refused it for good."""
+        self.acknowledged = entry.seq
+        if entry.end is not None:
+            self._offset = entry.end
+        self.note()
+
+    def reject(self, entry: Entry, reason: str) -> None:
+        """Note that the server refused ``entry`` for good. The record stays on disk."""
+        if all(each["seq"] != entry.seq for each in self.rejected):
+            self.rejected.append({"seq": entry.seq, "kind": entry.kind, "reason": reason[:500]})
+
+    def rewind(self) -> None:
+        """Forget all acknowledgements: the server lost the session."""
+        self.acknowledged, self._offset, self.rejected = 0, 0, []
+
+    def note(self) -> None:
+        """Write ``sent.json``."""
+        state = {"seq": self.acknowledged, "rejected": self.rejected, "session": self.address}
+        draft = self.folder / f"{SENT}.{os.getpid()}"
+        try:
+            draft.write_text(json.dumps(state))
+            draft.replace(self.folder / SENT)
+        except OSError as error:
+            log.debug("mldiag: cannot write %s: %s", self.folder / SENT, error)
+
+    def claim(self) -> bool:
+        """Become the only process that sends this run. False when another one is; freed when the process ends."""
+        if self._lock_file is None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock_file = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError:
+                return True
+            if not try_lock(self._lock_file):
+                self._close_files()
+                return False
+        return True
+
+    def close(self) -> None:
+        """Close the files and free the claim, also for forked children that still hold the file."""
+        if self._lock_file is not None:
+            unlock(self._lock_file)
+        self._close_files()
+
+    def _close_files(self) -> None:
+        with self._guard:
+            files, self._file, self._lock_file = (self._file, self._lock_file), None, None
+        for file in files:
+            if file is not None:
+                os.close(file)
+
+    def forget(self) -> None:
+        """Let go in a forked child: its copies of the files are closed, the parent's claim stays."""
+        self._guard = threading.Lock()
+        self._close_files()
+
+
+def folder_name(run_name: str, key: str) -> str:
+    """Return the name of a run's folder.
+
+    >>> folder_name("ResNet 50 / lr=0.1", "0b9cc1c1-5f0e-4b43-a4ea-7c1d9a3c3f55")
+    'resnet-50-lr-0.1-0b9cc1c1'
+    """
+    slug = re.sub(r"[^a-z0-9._]+", "-", run_name.lower()).strip("-.")[:60]
+    return f"{slug or 'run'}-{key[:8]}"
+
+
+def entries(path: Path, offset: int = 0) -> Iterator[Entry]:
+    """Read the records of a file from byte ``offset``. A torn last line ends it, a damaged one is passed over."""
+    try:
+        file = path.open("rb")
+    except OSError:
+        return
+    with file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                record = json.loads(line)
+                yield Entry(int(record["seq"]), str(record["kind"]), dict(record["data"]), len(line), offset)
+            except (ValueError, KeyError, TypeError):
+                continue

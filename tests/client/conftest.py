@@ -1,0 +1,101 @@
+"""A client whose own errors are loud, a folder for its runs, and a server to talk to."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from observer_client import Observer, ObserverConfig, guard, sender
+from tests.client.server import IngestServer
+
+torch.set_num_threads(1)
+
+
+def pytest_configure():
+    # The first use in a process prints a line otherwise.
+    from observer_client.profiler import silence_kineto
+
+    silence_kineto()
+
+
+@pytest.fixture(autouse=True)
+def _own_errors_are_loud(request, monkeypatch):
+    def raise_it(place, error):
+        raise error
+
+    monkeypatch.setattr(guard, "_said", set())
+    if "forgiving" not in request.fixturenames:
+        monkeypatch.setattr(guard, "reporter", raise_it)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch, tmp_path):
+    for name in ("URL", "API_KEY", "PROJECT", "MODE", "QUIET"):
+        monkeypatch.delenv(f"MLDIAG_{name}", raising=False)
+    monkeypatch.setenv("MLDIAG_DIR", str(tmp_path / "runs"))
+    monkeypatch.delenv("RANK", raising=False)
+
+
+@pytest.fixture
+def forgiving():
+    """Errors of the client are swallowed and logged, as in a real training."""
+
+
+@pytest.fixture
+def server():
+    running = IngestServer()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Waits between attempts are short."""
+    monkeypatch.setattr(sender, "SHORTEST_WAIT", 0.01)
+    monkeypatch.setattr(sender, "LONGEST_WAIT", 0.05)
+
+
+@pytest.fixture
+def observe(tmp_path):
+    """``observe()`` is an Observer that only records; ``observe(server)`` one that sends. Closed in the end."""
+    made = []
+
+    def start(server=None, *, run_name="digits", project_id=None, optimizer=None, **settings):
+        if server is not None:
+            settings = {"url": server.url, **settings}
+        settings.setdefault("mode", "offline" if server is None else "online")
+        settings.setdefault("directory", str(tmp_path / "runs"))
+        config = ObserverConfig(**settings)
+        made.append(Observer(project_id, config, run_name, optimizer=optimizer))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
+
+
+def records(observer, kind=None):
+    """What the observer recorded, as data; of one kind if told."""
+    found = observer._recording.spool.everything()
+    return [entry.data for entry in found if kind in (None, entry.kind)]
+
+
+def wait_until(condition, seconds=20):
+    """Wait for a background thread; fail when it takes far too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.005)
+
+
+def net(*, inplace=False):
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(inplace=inplace), torch.nn.Linear(8, 3))
+
+
+def batches(count=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        (torch.randn(6, 4, generator=generator), torch.randint(0, 3, (6,), generator=generator)) for _ in range(count)
+    ]

@@ -1,0 +1,53 @@
+"""Who may come in: nobody without a login, and in the open mode no web page of somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+SAME_SITE = frozenset({"same-origin", "none"})
+
+
+def same_origin_writes(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Refuse writes that a web page of another origin sends, in the open mode.
+
+    There no login protects the server, and a page that the user happens to visit could post to 127.0.0.1.
+    Browsers always say where a write comes from; programs (curl, the client) say nothing and pass.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if settings.MLDIAG_AUTH == "open" and request.method not in SAFE_METHODS and _is_foreign(request):
+            return JsonResponse({"detail": "Writes from a web page of another origin are refused."}, status=403)
+        return get_response(request)
+
+    return middleware
+
+
+def _is_foreign(request: HttpRequest) -> bool:
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in SAME_SITE:
+        return True
+    origin = request.headers.get("Origin")
+    if origin is None or origin in settings.CSRF_TRUSTED_ORIGINS:
+        return False
+    # "null", which sandboxed pages and local files send, has no host and is foreign.
+    try:
+        return urlsplit(origin).netloc.lower() != request.get_host().lower()
+    except ValueError:
+        return True
+
+
+class LoginRequiredUnlessOpen(LoginRequiredMiddleware):
+    """Pages need a login, unless the server is open. The API asks for itself (`projects.permissions`)."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., HttpResponse], view_args: Any, view_kwargs: Any
+    ) -> HttpResponse | None:
+        if settings.MLDIAG_AUTH == "open":
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)

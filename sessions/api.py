@@ -1,0 +1,248 @@
+"""The doors of training programs: open a session, describe it, send what was observed, close it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from observer_client.record import Architecture, Ending, Opening
+from projects.parsers import sent
+from projects.serializers import ErrorOut, Pages
+from projects.services import NotFound, Refused
+from sessions import services
+from sessions.models import TrainSession
+from sessions.parsers import EpochsParser, Items, LogsParser
+from sessions.serializers import (
+    EpochResults,
+    FinishOut,
+    HeartbeatIn,
+    HeartbeatOut,
+    LogOut,
+    LogResults,
+    ModelOut,
+    SessionDetailOut,
+    SessionOut,
+    SessionPatch,
+    epoch_result,
+    log_result,
+)
+from sessions.services.items import convert
+
+ERROR = OpenApiResponse(ErrorOut)
+REFUSALS = {400: ERROR, 401: ERROR, 403: ERROR, 404: ERROR, 413: ERROR, 415: ERROR}
+KEY = OpenApiParameter("key", str, OpenApiParameter.PATH, description="The session's UUID; to read, also its number.")
+LONGEST_WAIT_SECONDS = 30.0
+POLL_SECONDS = 0.05
+
+
+def wire(name: str) -> dict[str, Any]:
+    """Name a record of the wire format as a request body; `mldiag.openapi` adds the schemas."""
+    return {"application/json": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def sessions_named(request: Request, key: str) -> QuerySet[TrainSession]:
+    """Return the query for the session with this UUID or number: empty for strangers, and for nonsense."""
+    visible = TrainSession.objects.visible_to(request.user, request.auth)
+    if key.isascii() and key.isdigit() and len(key) < 19:
+        return visible.filter(pk=int(key))
+    with contextlib.suppress(ValueError):
+        return visible.filter(key=UUID(key))
+    return visible.none()
+
+
+def find_session(request: Request, key: str) -> TrainSession:
+    """Return the session with this UUID or number. Raises NotFound."""
+    session = sessions_named(request, key).select_related("project").first()
+    if session is None:
+        raise NotFound(f"There is no session {key[:50]} here.")
+    return session
+
+
+def mapping(request: Request) -> dict[str, Any]:
+    """Return the JSON object that was sent; nothing at all counts as an empty one. Raises Refused."""
+    body = sent(request)
+    if not isinstance(body, dict):
+        raise Refused("The body is a JSON object.", "$")
+    return body
+
+
+def batch(request: Request) -> Items:
+    """Return the items that were sent. Raises Refused when nothing was."""
+    items = sent(request)
+    if not isinstance(items, list):
+        raise Refused("The body is empty.", "$")
+    return items
+
+
+class SessionList(ListAPIView):
+    """Sessions, the newest first."""
+
+    serializer_class = SessionOut
+
+    def get_queryset(self) -> QuerySet[TrainSession]:
+        visible = TrainSession.objects.visible_to(self.request.user, self.request.auth)
+        project = self.request.query_params.get("project")
+        if project is not None:
+            if not (project.isascii() and project.isdigit() and len(project) < 19):
+                raise Refused("project is the number of a project.", "?project")
+            visible = visible.filter(project_id=int(project))
+        return visible.select_related("project").defer("hyperparameters", "environment", "config")
+
+    @extend_schema(parameters=[OpenApiParameter("project", int)])
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+
+class SessionDetail(APIView):
+    open_to_ingest_keys = True
+
+    @extend_schema(parameters=[KEY], responses={200: SessionDetailOut, 404: ERROR})
+    def get(self, request: Request, key: str) -> Response:
+        return Response(self._said(find_session(request, key)))
+
+    @extend_schema(
+        parameters=[KEY], request=wire("Opening"), responses={200: SessionDetailOut, 201: SessionDetailOut, **REFUSALS}
+    )
+    def put(self, request: Request, key: str) -> Response:
+        """Open a session under a UUID of the client's making. Opening it again finds it."""
+        opening = convert({"key": key, **mapping(request)}, Opening)
+        if opening.key.lower() != key.lower():
+            raise Refused("The key in the body is not the one in the address.", "$.key")
+        session, created = services.open_session(opening, user=request.user, key=request.auth)
+        return Response(self._said(session), status=status.HTTP_201_CREATED if created else status.HTTP_200_OK)
+
+    @extend_schema(parameters=[KEY], request=SessionPatch, responses={200: SessionDetailOut, **REFUSALS})
+    def patch(self, request: Request, key: str) -> Response:
+        """Add to what is known of a session."""
+        session = find_session(request, key)
+        told = SessionPatch(data=mapping(request))
+        told.is_valid(raise_exception=True)
+        services.update_session(session, **told.validated_data)
+        return Response(self._said(find_session(request, key)))
+
+    def _said(self, session: TrainSession) -> dict[str, Any]:
+        return dict(SessionDetailOut(session, context={"request": self.request}).data)
+
+
+class ModelDetail(APIView):
+    open_to_ingest_keys = True
+
+    @extend_schema(parameters=[KEY], request=wire("Architecture"), responses={200: ModelOut, **REFUSALS})
+    def put(self, request: Request, key: str) -> Response:
+        """Register the network that the session trains; the latest stays."""
+        session, document = find_session(request, key), mapping(request)
+        model = services.register_model(session, convert(document, Architecture), document=document)
+        return Response(ModelOut(model).data)
+
+
+class EpochList(APIView):
+    open_to_ingest_keys = True
+    parser_classes = [EpochsParser]
+
+    @extend_schema(
+        parameters=[KEY, OpenApiParameter("page", int), OpenApiParameter("page_size", int)],
+        responses={200: OpenApiResponse(OpenApiTypes.OBJECT, "A page of epochs, as they were sent."), 404: ERROR},
+    )
+    def get(self, request: Request, key: str) -> HttpResponse:
+        """The session's epochs, in order, as they were sent."""
+        steps = find_session(request, key).steps.order_by("epoch").values_list("payload", flat=True)
+        pages = Pages()
+        payloads = pages.paginate_queryset(steps, request, view=self)
+        count, following, previous = pages.page.paginator.count, pages.get_next_link(), pages.get_previous_link()
+        head = json.dumps({"count": count, "next": following, "previous": previous})
+        # The payloads are JSON already: decoding them only to encode them again is most of what this answer costs.
+        body = f'{head[:-1]}, "results": [{",".join(payloads)}]}}'
+        return HttpResponse(body, content_type="application/json")
+
+    @extend_schema(parameters=[KEY], request=wire("Epochs"), responses={200: EpochResults, **REFUSALS})
+    def post(self, request: Request, key: str) -> Response:
+        """Store epochs, each by itself: one result an item, in order."""
+        results = services.store_epochs(sessions_named(request, key), batch(request))
+        return Response({"results": [epoch_result(each) for each in results]})
+
+
+class LogList(ListAPIView):
+    open_to_ingest_keys = True
+    parser_classes = [LogsParser]
+    serializer_class = LogOut
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return find_session(self.request, self.kwargs["key"]).logs.order_by("seq")
+
+    @extend_schema(parameters=[KEY])
+    def get(self, request: Request, key: str) -> Response:
+        return super().get(request)
+
+    @extend_schema(parameters=[KEY], request=wire("Logs"), responses={200: LogResults, **REFUSALS})
+    def post(self, request: Request, key: str) -> Response:
+        """Store log lines, each by itself: one result an item, in order."""
+        results = services.store_logs(sessions_named(request, key), batch(request))
+        return Response({"results": [log_result(each) for each in results]})
+
+
+class Heartbeat(APIView):
+    open_to_ingest_keys = True
+
+    @extend_schema(parameters=[KEY], request=HeartbeatIn, responses={200: HeartbeatOut, **REFUSALS})
+    def post(self, request: Request, key: str) -> Response:
+        """Say that the run is alive; the answer says whether the server still counts it as running."""
+        session = find_session(request, key)
+        told = HeartbeatIn(data=mapping(request))
+        told.is_valid(raise_exception=True)
+        services.heartbeat(session, expect_next_in=told.validated_data.get("expect_next_in"))
+        return Response({"status": session.status})
+
+
+class Finish(APIView):
+    open_to_ingest_keys = True
+
+    @extend_schema(
+        parameters=[
+            KEY,
+            OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="wait=N: up to N (30) seconds."),
+        ],
+        request=wire("Ending"),
+        responses={200: FinishOut, **REFUSALS},
+    )
+    def post(self, request: Request, key: str) -> Response:
+        """Close the session. `Prefer: wait=N` waits for the diagnosis that follows."""
+        session = services.finish(find_session(request, key), convert(mapping(request), Ending))
+        diagnosed = await_diagnosis(session, preferred_wait(request))
+        return Response(FinishOut(session, context={"request": request, "diagnosed": diagnosed}).data)
+
+
+def preferred_wait(request: Request) -> float:
+    """Return the seconds of ``Prefer: wait=N`` (RFC 7240), 0 without."""
+    for preference in request.headers.get("Prefer", "").split(","):
+        name, _, value = preference.partition("=")
+        if name.strip().lower() == "wait" and value.strip().isdigit():
+            return min(float(value), LONGEST_WAIT_SECONDS)
+    return 0.0
+
+
+def await_diagnosis(session: TrainSession, seconds: float) -> bool:
+    """Wait until everything that the session sent was judged; returns whether it was."""
+    limit = time.monotonic() + seconds
+    while session.diagnosed is None or session.diagnosed < session.last_seen:
+        if time.monotonic() >= limit:
+            return False
+        if not connection.in_atomic_block:
+            # Others may need the connection meanwhile: the pool has few.
+            connection.close()
+        time.sleep(POLL_SECONDS)
+        session.refresh_from_db()
+    return True

@@ -1,0 +1,156 @@
+"""What was observed: sessions, their windows, their model and their logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+from uuid import uuid4
+
+import msgspec
+from django.db import models
+from django.utils.timezone import now
+
+from observer_client.record import Architecture, Epoch
+from projects.models import ApiKey, Project
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+
+
+class SessionStatus(models.TextChoices):
+    RUNNING = "running", "running"
+    FINISHED = "finished", "finished"
+    CRASHED = "crashed", "crashed"
+    KILLED = "killed", "killed"
+
+
+class TrainSessionQuerySet(models.QuerySet["TrainSession"]):
+    def visible_to(self, user: User | AbstractBaseUser | AnonymousUser, key: ApiKey | None = None) -> Self:
+        """Sessions of the projects that a request may see (`ProjectQuerySet.visible_to`)."""
+        return self.filter(project__in=Project.objects.visible_to(user, key))
+
+    def running(self) -> Self:
+        return self.filter(status=SessionStatus.RUNNING)
+
+
+class TrainSession(models.Model):
+    """One training run. ``key`` is made by the client, so that the same run never becomes two sessions."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="sessions")
+    key = models.UUIDField(unique=True, default=uuid4, editable=False)
+    name = models.CharField(max_length=200)
+    status = models.CharField(max_length=10, choices=SessionStatus.choices, default=SessionStatus.RUNNING)
+    reason = models.TextField(blank=True, help_text="Why it ended, when it crashed or was killed.")
+    hyperparameters = models.JSONField(default=dict, blank=True)
+    environment = models.JSONField(default=dict, blank=True)
+    config = models.JSONField(default=dict, blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    started = models.DateTimeField(default=now)
+    finished = models.DateTimeField(null=True, blank=True)
+    last_seen = models.DateTimeField(default=now)
+    expect_next_in = models.FloatField(null=True, blank=True, help_text="Seconds until the client's next sign of life.")
+
+    # Figures that lists and charts need, kept by the services that store the rows they sum up.
+    epoch_count = models.PositiveIntegerField(default=0)
+    log_count = models.PositiveIntegerField(default=0)
+    train_loss = models.FloatField(null=True, blank=True)
+    val_loss = models.FloatField(null=True, blank=True)
+    co2_kg = models.FloatField(null=True, blank=True)
+    energy_kwh = models.FloatField(null=True, blank=True)
+
+    # The latest verdict, written from above by whoever diagnoses: a list of sessions shows it without a join.
+    health_score = models.PositiveSmallIntegerField(null=True, blank=True)
+    critical_count = models.PositiveIntegerField(default=0)
+    warning_count = models.PositiveIntegerField(default=0)
+    info_count = models.PositiveIntegerField(default=0)
+    diagnosed = models.DateTimeField(null=True, blank=True)
+
+    objects = TrainSessionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-started", "-pk"]
+        indexes = [
+            models.Index(fields=["project", "-started", "-id"], name="training_by_project"),
+            # The home page asks for the few that are running, among all that ever ran.
+            models.Index(fields=["status", "-last_seen"], name="training_by_status"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return f"/sessions/{self.pk}"
+
+
+class TrainStep(models.Model):
+    """One window (usually an epoch), kept as it was sent.
+
+    ``payload`` is the JSON text of the record, the truth for API and pages: text and not a JSON column, since
+    reading it back costs PostgreSQL less and no character of it can be refused. ``packed`` holds its numbers
+    (`observer_client.packed`), which is all that a diagnosis reads. Scalar columns hold NULL where the value
+    was not logged or not finite; ``non_finite`` tells the two apart.
+    """
+
+    session = models.ForeignKey(TrainSession, models.CASCADE, related_name="steps")
+    epoch = models.PositiveIntegerField()
+    attempt = models.PositiveIntegerField(default=0)
+    payload = models.TextField()
+    packed = models.BinaryField()
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the payload: tells a re-send from a conflict.")
+    received = models.DateTimeField(default=now)
+    non_finite = models.BooleanField(default=False)
+    duration_seconds = models.FloatField(null=True)
+    train_loss = models.FloatField(null=True)
+    val_loss = models.FloatField(null=True)
+    learning_rate = models.FloatField(null=True)
+    samples_per_second = models.FloatField(null=True)
+    process_rss_mb = models.FloatField(null=True)
+    co2_kg = models.FloatField(null=True)
+    energy_kwh = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["session", "epoch"]
+        constraints = [
+            # A client that sends again must not log an epoch twice.
+            models.UniqueConstraint(fields=["session", "epoch"], name="training_one_step_per_epoch")
+        ]
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch} of {self.session_id}"
+
+    def record(self) -> Epoch:
+        """Return what the client sent."""
+        return msgspec.json.decode(self.payload, type=Epoch, strict=False)
+
+
+class Model(models.Model):
+    """The network that a session trains."""
+
+    session = models.OneToOneField(TrainSession, models.CASCADE, related_name="model")
+    model_class = models.CharField(max_length=200, blank=True)
+    total_parameters = models.BigIntegerField(default=0)
+    architecture = models.JSONField(default=dict, blank=True)
+
+    def __str__(self) -> str:
+        return self.model_class or f"model of {self.session_id}"
+
+    def record(self) -> Architecture:
+        return msgspec.convert(self.architecture, Architecture, strict=False)
+
+
+class SessionLog(models.Model):
+    """One line of a session's log."""
+
+    session = models.ForeignKey(TrainSession, models.CASCADE, related_name="logs")
+    seq = models.PositiveBigIntegerField()
+    ts = models.DateTimeField(null=True, blank=True)
+    level = models.CharField(max_length=20, default="INFO")
+    kind = models.CharField(max_length=20, default="console")
+    logger = models.CharField(max_length=200, blank=True)
+    msg = models.TextField()
+
+    class Meta:
+        ordering = ["session", "seq"]
+        constraints = [models.UniqueConstraint(fields=["session", "seq"], name="training_one_line_per_seq")]
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.msg[:80]}"

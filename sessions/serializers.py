@@ -1,0 +1,162 @@
+"""What the API says about sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from projects.models import Project
+from projects.serializers import PlainJSONField
+from sessions.models import SessionLog, TrainSession
+from sessions.services import ItemResult, Status
+
+STATUSES = [(each.value, each.name) for each in Status]
+
+
+class ProjectRef(serializers.ModelSerializer):
+    class Meta:
+        model = Project
+        fields = ["id", "name"]
+
+
+class SessionOut(serializers.ModelSerializer):
+    """One line of a list of sessions."""
+
+    project = ProjectRef()
+    url = serializers.SerializerMethodField(help_text="The session's page.")
+
+    class Meta:
+        model = TrainSession
+        fields = [
+            "id",
+            "key",
+            "name",
+            "status",
+            "reason",
+            "project",
+            "url",
+            "tags",
+            "started",
+            "finished",
+            "last_seen",
+            "epoch_count",
+            "log_count",
+            "train_loss",
+            "val_loss",
+            "co2_kg",
+            "energy_kwh",
+            "health_score",
+            "critical_count",
+            "warning_count",
+            "info_count",
+            "diagnosed",
+        ]
+
+    def get_url(self, session: TrainSession) -> str:
+        return str(self.context["request"].build_absolute_uri(session.get_absolute_url()))
+
+
+class SessionDetailOut(SessionOut):
+    hyperparameters = PlainJSONField()
+    environment = PlainJSONField()
+    config = PlainJSONField()
+
+    class Meta(SessionOut.Meta):
+        fields = [*SessionOut.Meta.fields, "expect_next_in", "hyperparameters", "environment", "config"]
+
+
+class SessionPatch(serializers.Serializer):
+    """Fields to add to: entries of the mappings are merged one by one."""
+
+    hyperparameters = serializers.DictField(required=False)
+    environment = serializers.DictField(required=False)
+    config = serializers.DictField(required=False)
+    run_name = serializers.CharField(required=False, max_length=200)
+    tags = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
+
+
+class HeartbeatIn(serializers.Serializer):
+    epoch = serializers.IntegerField(required=False, allow_null=True)
+    step = serializers.IntegerField(required=False, allow_null=True)
+    expect_next_in = serializers.FloatField(
+        required=False, allow_null=True, min_value=0, help_text="Seconds until the next sign of life."
+    )
+
+
+class HeartbeatOut(serializers.Serializer):
+    status = serializers.CharField()
+
+
+class ModelOut(serializers.Serializer):
+    model_class = serializers.CharField()
+    total_parameters = serializers.IntegerField()
+
+
+class EpochResult(serializers.Serializer):
+    epoch = serializers.IntegerField(allow_null=True)
+    attempt = serializers.IntegerField()
+    status = serializers.ChoiceField(choices=STATUSES)
+    error = serializers.CharField(required=False)
+
+
+class EpochResults(serializers.Serializer):
+    results = EpochResult(many=True)
+
+
+class LogResult(serializers.Serializer):
+    seq = serializers.IntegerField(allow_null=True)
+    status = serializers.ChoiceField(choices=STATUSES)
+    error = serializers.CharField(required=False)
+
+
+class LogResults(serializers.Serializer):
+    results = LogResult(many=True)
+
+
+class LogOut(serializers.ModelSerializer):
+    class Meta:
+        model = SessionLog
+        fields = ["seq", "ts", "level", "kind", "logger", "msg"]
+
+
+class Diagnosis(serializers.Serializer):
+    health_score = serializers.IntegerField()
+    critical = serializers.IntegerField()
+    warning = serializers.IntegerField()
+    info = serializers.IntegerField()
+
+
+class FinishOut(serializers.ModelSerializer):
+    url = serializers.SerializerMethodField()
+    diagnosis = serializers.SerializerMethodField()
+
+    class Meta:
+        model = TrainSession
+        fields = ["id", "key", "status", "url", "diagnosis"]
+
+    get_url = SessionOut.get_url
+
+    @extend_schema_field(Diagnosis(allow_null=True))
+    def get_diagnosis(self, session: TrainSession) -> dict[str, int | None] | None:
+        if not self.context["diagnosed"]:
+            return None
+        return {
+            "health_score": session.health_score,
+            "critical": session.critical_count,
+            "warning": session.warning_count,
+            "info": session.info_count,
+        }
+
+
+def epoch_result(result: ItemResult) -> dict[str, Any]:
+    return _said({"epoch": result.number, "attempt": result.attempt}, result)
+
+
+def log_result(result: ItemResult) -> dict[str, Any]:
+    return _said({"seq": result.number}, result)
+
+
+def _said(named: dict[str, Any], result: ItemResult) -> dict[str, Any]:
+    return {**named, "status": result.status.value, **({"error": result.error} if result.error else {})}

@@ -1,0 +1,22 @@
+"""What can be done with sessions. Each function is one transaction, and doing it twice is harmless."""
+
+from __future__ import annotations
+
+from sessions.services.epochs import repack, store_epochs
+from sessions.services.items import ItemResult, Status
+from sessions.services.lifecycle import finish, heartbeat, open_session, update_session
+from sessions.services.logs import store_logs
+from sessions.services.models import register_model
+
+__all__ = [
+    "ItemResult",
+    "Status",
+    "finish",
+    "heartbeat",
+    "open_session",
+    "register_model",
+    "repack",
+    "store_epochs",
+    "store_logs",
+    "update_session",
+]

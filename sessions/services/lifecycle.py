@@ -1,0 +1,125 @@
+"""The life of a session: opened, described, alive, ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import transaction
+from django.utils.timezone import now
+
+from observer_client.record import Ending, Opening, plain
+from projects.models import ApiKey
+from projects.services import NotFound, Refused, find_project
+from projects.services.documents import clean, storable
+from sessions.models import SessionStatus, TrainSession
+from sessions.services.moments import past_moment
+from sessions.signals import session_finished, session_opened
+
+NAME_LENGTH = 200
+REASON_LENGTH = 8_000
+MAX_TAGS = 100
+LONGEST_SILENCE_SECONDS = 10 * 365 * 86_400.0
+
+
+@transaction.atomic
+def open_session(
+    opening: Opening, *, user: AbstractBaseUser | AnonymousUser | None, key: ApiKey | None
+) -> tuple[TrainSession, bool]:
+    """Return the session of that key and whether it is new. Opening it again changes nothing.
+
+    Raises NotFound for a project, or somebody else's session, that the caller may not see; Refused for a key
+    that is no UUID.
+    """
+    run = _uuid(opening.key)
+    here = TrainSession.objects.select_related("project")
+    session = here.filter(key=run).first()
+    if session is not None and not here.visible_to(user or AnonymousUser(), key).filter(pk=session.pk).exists():
+        raise NotFound(f"There is no session {run} here.")
+    if session is not None:
+        return session, False
+    project = find_project(project_id=opening.project_id, name=opening.project, user=user, key=key)
+    session, created = here.get_or_create(
+        key=run,
+        defaults={
+            "project": project,
+            "name": clean((opening.run_name or "").strip(), NAME_LENGTH) or f"run {run.hex[:8]}",
+            "started": past_moment(opening.started_at),
+            "hyperparameters": storable(plain(opening.hyperparameters)),
+            "environment": storable(plain(opening.environment)),
+            "config": storable(plain(opening.config)),
+            "tags": _tags(opening.tags),
+        },
+    )
+    if created:
+        session_opened.send(sender=TrainSession, session=session)
+    return session, created
+
+
+@transaction.atomic
+def update_session(
+    session: TrainSession,
+    *,
+    hyperparameters: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    run_name: str | None = None,
+    tags: list[str] | None = None,
+) -> TrainSession:
+    """Add to what is known of a session: entries of mappings one by one, name and tags as a whole."""
+    held = TrainSession.objects.select_for_update(of=("self",)).get(pk=session.pk)
+    merged = {"hyperparameters": hyperparameters, "environment": environment, "config": config}
+    for name, entries in merged.items():
+        if entries is not None:
+            setattr(held, name, {**getattr(held, name), **storable(plain(entries))})
+    if run_name is not None and (name := clean(run_name.strip(), NAME_LENGTH)):
+        held.name = name
+    if tags is not None:
+        held.tags = _tags(tags)
+    held.save(update_fields=[*merged, "name", "tags"])
+    return held
+
+
+def heartbeat(session: TrainSession, *, expect_next_in: float | None = None) -> None:
+    """Note that a running session is alive and, if told, in how many seconds it will be heard of again."""
+    fields: dict[str, Any] = {"last_seen": now()}
+    if expect_next_in is not None:
+        if not math.isfinite(expect_next_in) or expect_next_in < 0:
+            raise Refused("expect_next_in is a number of seconds.", "$.expect_next_in")
+        fields["expect_next_in"] = min(expect_next_in, LONGEST_SILENCE_SECONDS)
+    TrainSession.objects.running().filter(pk=session.pk).update(**fields)
+
+
+@transaction.atomic
+def finish(session: TrainSession, ending: Ending) -> TrainSession:
+    """Close a session. The first ending stays; telling it again is harmless. Raises Refused."""
+    ends = [SessionStatus.FINISHED, SessionStatus.CRASHED, SessionStatus.KILLED]
+    if ending.status not in ends:
+        raise Refused(f"status is one of {', '.join(ends)}.", "$.status")
+    closed = TrainSession.objects.filter(pk=session.pk, status=SessionStatus.RUNNING).update(
+        status=ending.status,
+        reason=clean(ending.reason or "", REASON_LENGTH),
+        finished=past_moment(ending.ended_at),
+        last_seen=now(),
+        expect_next_in=None,
+    )
+    session.refresh_from_db()
+    if closed:
+        session_finished.send(sender=TrainSession, session=session)
+    return session
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Refused(f"A session's key is a UUID, not {clean(text, 50)!r}.", "$.key")
+
+
+def _tags(tags: list[str]) -> list[str]:
+    if len(tags) > MAX_TAGS:
+        raise Refused(f"At most {MAX_TAGS} tags.", "$.tags")
+    return [clean(tag, NAME_LENGTH) for tag in tags]

@@ -1,0 +1,14 @@
+"""News that travels up: whoever stands above listens, nobody here knows who.
+
+``session_opened``, ``epochs_stored``, ``logs_stored`` and ``session_finished`` carry ``session``. All are sent
+inside the transaction that stores what they tell of.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+session_opened = Signal()
+epochs_stored = Signal()
+logs_stored = Signal()
+session_finished = Signal()

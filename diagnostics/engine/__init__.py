@@ -1,0 +1,75 @@
+"""The engine: judges a training run. Pure Python and NumPy; knows no Django and does no I/O.
+
+`diagnose(run)` on a `Run` is the whole of it; `run_diagnostics` and the ``check_*`` functions take the raw shapes of
+the guide's section 4.1.
+"""
+
+from __future__ import annotations
+
+from diagnostics.engine import checks as _checks  # noqa: F401  (fills CHECKS)
+from diagnostics.engine.callables import on_architecture, on_epochs, on_logs
+from diagnostics.engine.insight import EpochTrend, LayerHighlight, SustainabilityInsight
+from diagnostics.engine.issue import IssueCategory, IssueData, IssueSeverity, compute_health_score
+from diagnostics.engine.registry import CHECKS, Check, Profile, Scope
+from diagnostics.engine.report import ENGINE_VERSION, Report, diagnose, run_diagnostics
+from diagnostics.engine.run import Run
+from diagnostics.engine.thresholds import DiagnosticThresholds
+
+check_loss_divergence = on_epochs("loss-divergence")
+check_loss_explosion = on_epochs("loss-explosion")
+check_loss_plateau = on_epochs("loss-plateau")
+check_overfitting = on_epochs("overfitting")
+check_high_loss_variance = on_epochs("high-loss-variance")
+check_gradient_instability = on_epochs("gradient-instability")
+check_throughput_degradation = on_epochs("throughput-degradation")
+check_memory_growth = on_epochs("memory-growth")
+check_slow_epoch = on_epochs("slow-epoch")
+check_high_cpu = on_epochs("high-cpu")
+check_error_logs = on_logs("error-logs")
+check_diminishing_returns = on_epochs("diminishing-returns")
+check_early_stop_opportunity = on_epochs("early-stop-opportunity")
+check_nan_in_loss = on_epochs("nan-in-loss")
+_check_fc_dominates = on_architecture("fc-dominates")
+_check_conv_bottleneck = on_architecture("conv-bottleneck")
+_check_missing_pooling = on_architecture("missing-pooling")
+_check_large_kernel = on_architecture("large-kernel")
+_check_early_channel_explosion = on_architecture("early-channel-explosion")
+
+__all__ = [
+    "CHECKS",
+    "ENGINE_VERSION",
+    "Check",
+    "DiagnosticThresholds",
+    "EpochTrend",
+    "IssueCategory",
+    "IssueData",
+    "IssueSeverity",
+    "LayerHighlight",
+    "Profile",
+    "Report",
+    "Run",
+    "Scope",
+    "SustainabilityInsight",
+    "_check_conv_bottleneck",
+    "_check_early_channel_explosion",
+    "_check_fc_dominates",
+    "_check_large_kernel",
+    "_check_missing_pooling",
+    "check_diminishing_returns",
+    "check_early_stop_opportunity",
+    "check_error_logs",
+    "check_gradient_instability",
+    "check_high_cpu",
+    "check_high_loss_variance",
+    "check_loss_divergence",
+    "check_loss_explosion",
+    "check_loss_plateau",
+    "check_memory_growth",
+    "check_nan_in_loss",
+    "check_overfitting",
+    "check_slow_epoch",
+    "check_throughput_degradation",
+    "compute_health_score",
+    "diagnose",
+    "run_diagnostics",
+]

@@ -1,0 +1,201 @@
+"""Checks on the level of the training loss, and what they share with other checks on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from diagnostics.engine.curves import Floats, Ints, noise, ratio
+from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.registry import Finding, Scope, check, evidence
+from diagnostics.engine.run import Run
+from diagnostics.engine.thresholds import DiagnosticThresholds
+
+TRAIN = "loss.train_mean"
+
+
+def doubt(run: Run, event: slice = slice(0, 0)) -> Floats:
+    """Return, per epoch, the standard error of a difference of two mean training losses; 0 where nothing tells it.
+
+    The larger of what the batches of the epoch say (std / sqrt(n)) and what the curve's own jitter says, without the
+    rows of ``event``.
+    """
+    loss = run.column(TRAIN)
+    batches = run.column("loss.n_batches").values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.where(batches > 1, run.column("loss.train_std").values / np.sqrt(batches), 0.0)
+    error = np.where(np.isfinite(error), error, 0.0)
+    return np.asarray(np.sqrt(2.0) * np.maximum(error, noise(loss.values, event)))
+
+
+def descent_before(loss: Floats, row: int) -> float:
+    """Return how far the loss had fallen from its highest value when epoch ``row`` ended."""
+    known = loss[: row + 1][np.isfinite(loss[: row + 1])]
+    return float(known.max() - known[-1]) if known.size and np.isfinite(loss[row]) else 0.0
+
+
+@check(
+    "loss-explosion",
+    title="Loss explosion",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.critical,
+    scope=Scope.epoch,
+    needs=(TRAIN,),
+    section="5.2",
+    each=True,
+)
+def loss_explosion(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """The training loss more than doubles from one epoch to the next.
+
+    ## What it does
+    Compares the mean training loss of each epoch with that of the epoch before. The robust profile also asks that
+    the jump is larger than noise (six standard errors) and takes back at least half of what had been gained, which a
+    warm restart on a small loss does not. It judges losses at or below zero too, by their range: there the jump has
+    to take back everything that had been gained.
+
+    ## Why it matters
+    A loss that doubles within one epoch seldom comes back by itself. The weights were thrown far from where they
+    were useful, and training starts again from a worse place than its beginning.
+
+    ## How to fix it
+    Lower the learning rate and clip the gradients before the optimizer step.
+
+    ```python
+    torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)  # a tenth of what it was
+    ```
+    """
+    loss = run.column(TRAIN).values
+    growth = ratio(loss[1:], loss[:-1])
+    for row in np.flatnonzero(growth > limits.loss_explosion_ratio) + 1:
+        yield _jump(run, limits, int(row), float(growth[row - 1]))
+
+
+@loss_explosion.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    loss = run.column(TRAIN).values
+    below = np.flatnonzero(loss[:-1] <= 0) + 1
+    doubled = _doubled(loss, limits)
+    for found, row in zip(loss_explosion.rule(run, limits), doubled, strict=True):
+        jump, gained = float(loss[row] - loss[row - 1]), descent_before(loss, row - 1)
+        noisy = _noise_of_jump(run, limits, row)
+        if jump <= limits.explosion_descent_pct * gained:
+            found.suppressed = f"the jump of {jump:.3g} takes back only {jump / gained:.0%} of what had been gained"
+        elif jump <= noisy:
+            found.suppressed = f"the jump of {jump:.3g} is not above {noisy:.3g} (noise)"
+        yield found
+    for row in below:
+        jump, gained = float(loss[row] - loss[row - 1]), descent_before(loss, int(row) - 1)
+        settled = np.count_nonzero(np.isfinite(loss[:row])) >= limits.recovery_epochs
+        if settled and jump > max(gained, _noise_of_jump(run, limits, int(row))) and gained > 0:
+            yield _jump(run, limits, int(row), jump / gained)
+
+
+def _noise_of_jump(run: Run, limits: DiagnosticThresholds, row: int) -> float:
+    return limits.explosion_jump_se * float(doubt(run, slice(row, row + 1))[row - 1])
+
+
+def _doubled(loss: Floats, limits: DiagnosticThresholds) -> Ints:
+    return np.flatnonzero(ratio(loss[1:], loss[:-1]) > limits.loss_explosion_ratio) + 1
+
+
+def _jump(run: Run, limits: DiagnosticThresholds, row: int, growth: float) -> Finding:
+    before, after = run.column(TRAIN).values[row - 1 : row + 1]
+    factor = f" ({growth:.3g} times as much)" if before > 0 else ""
+    return Finding(
+        description=f"The training loss went from {before:.4g} to {after:.4g} within one epoch{factor}.",
+        epoch=int(run.epochs[row]),
+        key=TRAIN,
+        value=float(after),
+        evidence=evidence([TRAIN], [int(run.epochs[row])], [float(after)], limits, "loss_explosion_ratio")
+        | {"before": float(before), "ratio": growth},
+    )
+
+
+@check(
+    "loss-plateau",
+    title="Loss plateau",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.warning,
+    scope=Scope.epoch,
+    needs=(TRAIN,),
+    section="5.3",
+)
+def loss_plateau(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """The training loss has stopped improving.
+
+    ## What it does
+    Compares the mean training loss of the last epoch with that of two epochs before; less than 1 % improvement is a
+    plateau. Every run that converged ends like that, so from five epochs on the robust profile reports a plateau only
+    if the run is stuck: if it has gained less than noise, or less than 5 %, since its start, and did not begin with a
+    model that knew its task.
+
+    ## Why it matters
+    Epochs on a plateau cost as much as any other and bring nothing. A plateau right from the start means that the
+    model is not learning at all.
+
+    ## How to fix it
+    Let a scheduler lower the learning rate when progress stops; if the loss never fell, raise the learning rate and
+    check that the parameters get gradients.
+
+    ```python
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="min", patience=3)
+    scheduler.step(val_loss)  # after each epoch
+    ```
+    """
+    loss = run.column(TRAIN).values[-limits.loss_plateau_epochs :]
+    if loss.size < limits.loss_plateau_epochs or not np.isfinite(loss).all() or loss[0] <= 0:
+        return
+    gain = float((loss[0] - loss[-1]) / loss[0])
+    if gain < limits.loss_plateau_improvement:
+        epochs = run.epochs[-loss.size :].tolist()
+        yield Finding(
+            description=f"The training loss improved by {gain:.2%} over the last {loss.size} epochs, from "
+            f"{loss[0]:.4g} to {loss[-1]:.4g}.",
+            epoch=epochs[-1],
+            key=TRAIN,
+            value=float(loss[-1]),
+            evidence=evidence([TRAIN], epochs, loss.tolist(), limits, "loss_plateau_improvement")
+            | {"improvement": gain},
+        )
+
+
+@loss_plateau.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    for found in loss_plateau.rule(run, limits):
+        found.suppressed = _not_stuck(run, limits, found.evidence["improvement"])
+        yield found
+
+
+def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | None:
+    if gain < -limits.loss_plateau_improvement:
+        return f"the loss rises ({-gain:.1%}), it does not rest"
+    column = run.column(TRAIN)
+    loss = column.values[column.finite]
+    if loss.size < limits.short_history:
+        return None
+    if _at_chance(run, limits):
+        return None
+    learned = float(loss[0] - np.median(loss[-limits.loss_plateau_epochs :]))
+    noisy = limits.stuck_improvement_se * float(np.median(doubt(run)))
+    if learned > max(noisy, limits.stuck_improvement_pct * abs(float(loss[0]))):
+        return f"converged: the loss had fallen by {learned:.3g} from {loss[0]:.4g} before it came to rest"
+    if run.column("loss.val.val_acc") and loss[0] < (known := _known_task(run, limits)):
+        return f"the run began with a trained model: its first loss of {loss[0]:.4g} is below {known:.3g}"
+    return None
+
+
+def _at_chance(run: Run, limits: DiagnosticThresholds) -> bool:
+    """Return whether the validation accuracy ends at that of guessing. A loss that blew up in the first epoch and fell
+    back to guessing has come a long way, and learned nothing."""
+    accuracy, classes = run.column("loss.val.val_acc"), run.blueprint.classes or 0
+    if classes < 2 or not accuracy.finite.size:
+        return False
+    last = float(np.median(accuracy.values[accuracy.finite[-3:]]))
+    return last < 1 / classes + limits.chance_margin_pct * (1 - 1 / classes)
+
+
+def _known_task(run: Run, limits: DiagnosticThresholds) -> float:
+    return limits.known_task_pct * math.log(max(2, run.blueprint.classes or 2))

@@ -1,0 +1,125 @@
+"""Numerics shared by the checks: noise, trends and ratios of short series.
+
+All functions take and return one-dimensional float64 arrays without NaN, unless they say otherwise, and accept
+empty ones.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+MAD_TO_SIGMA = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+
+_ONE_SIGMA = 0.6827
+# Share of a normal distribution within one standard deviation.
+
+_NOTHING = slice(0, 0)
+
+_LONGEST = 400
+# Pairs grow with the square of the length; a trend of 400 points is the trend of the series.
+
+
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Return ``numerator / denominator`` where the denominator is positive, NaN elsewhere. NaN may be given."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)
+
+
+def robust_sigma(values: Floats) -> float:
+    """Return the standard deviation as the median absolute deviation sees it; 0 for fewer than 3 values.
+
+    Half of the values may be outliers (Rousseeuw and Croux, JASA 88 (1993) 1273).
+    """
+    if values.size < 3:
+        return 0.0
+    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
+
+
+def noise(values: Floats, event: slice = _NOTHING) -> float:
+    """Return the standard deviation of the jitter around a smooth curve; 0 where fewer than 3 bends tell it.
+
+    Second differences cancel the curve (pseudo-residuals of Gasser, Sroka and Jennen-Steinmetz, Biometrika 73 (1986)
+    625). Their 68 % quantile is one sigma; it ignores single jumps as the MAD does, and scatters less. What touches
+    ``event``, the part that is to be judged, does not count: a jump must not be its own excuse. NaN may be given.
+    """
+    touched = np.zeros(values.size, bool)
+    touched[event] = True
+    bends = np.abs(values[2:] - 2 * values[1:-1] + values[:-2])
+    bends = bends[np.isfinite(bends) & ~(touched[2:] | touched[1:-1] | touched[:-2])]
+    if bends.size < 3:
+        return 0.0
+    # A few bends may all be small by chance.
+    widened = 1 + 2 / bends.size
+    return widened * float(np.quantile(bends, _ONE_SIGMA)) / math.sqrt(6)
+
+
+def smooth(values: Floats) -> Floats:
+    """Return the running median of three; an end is the mean of its two values."""
+    if values.size < 3:
+        return values.copy()
+    inner = np.median(np.stack((values[:-2], values[1:-1], values[2:])), axis=0)
+    return np.concatenate(([values[:2].mean()], inner, [values[-2:].mean()]))
+
+
+def slope(values: Floats) -> float:
+    """Return the Theil-Sen slope per entry: the median of the slopes of all pairs (Sen, JASA 63 (1968) 1379)."""
+    y, step = _thin(values)
+    if y.size < 2:
+        return 0.0
+    low, high = np.triu_indices(y.size, 1)
+    return float(np.median((y[high] - y[low]) / (high - low))) / step
+
+
+def rise_p_value(values: Floats) -> float:
+    """Return the one-sided p-value of an upward trend (Mann-Kendall, ties and autocorrelation corrected); 1 for
+    fewer than 4 values.
+
+    The variance grows by the significant autocorrelation of the ranks around the trend (Hamed and Rao, J. Hydrology
+    204 (1998) 182), without which a random walk looks like a trend.
+    """
+    y, _ = _thin(values)
+    n = y.size
+    if n < 4:
+        return 1.0
+    low, high = np.triu_indices(n, 1)
+    score = float(np.sign(y[high] - y[low]).sum())
+    _, ties = np.unique(y, return_counts=True)
+    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
+    variance *= _autocorrelation_factor(y)
+    if variance <= 0 or score <= 0:
+        return 1.0
+    return 0.5 * math.erfc((score - 1) / math.sqrt(2 * variance))
+
+
+def _autocorrelation_factor(values: Floats) -> float:
+    n = values.size
+    if n < 10:
+        return 1.0
+    around = values - slope(values) * np.arange(n)
+    if np.ptp(around) <= 1e-9 * np.ptp(values):
+        # What is left of a straight line is rounding, in which there is a pattern but no meaning.
+        return 1.0
+    ranks = np.argsort(np.argsort(around)).astype(np.float64)
+    ranks -= ranks.mean()
+    spread = float(ranks @ ranks)
+    lags = np.arange(1, min(n // 3, 10) + 1)
+    correlations = np.array([float(ranks[lag:] @ ranks[:-lag]) for lag in lags]) / spread
+    correlations[np.abs(correlations) < 1.96 / math.sqrt(n)] = 0
+    weights = (n - lags) * (n - lags - 1) * (n - lags - 2)
+    return max(1.0, 1 + 2 * float((weights * correlations).sum()) / (n * (n - 1) * (n - 2)))
+
+
+def _thin(values: Floats) -> tuple[Floats, float]:
+    """Return at most `_LONGEST` evenly spaced values and their distance."""
+    if values.size <= _LONGEST:
+        return values, 1.0
+    picked = np.linspace(0, values.size - 1, _LONGEST).astype(np.int64)
+    return values[picked], (values.size - 1) / (_LONGEST - 1)

@@ -1,0 +1,149 @@
+"""Judges a run: all checks, one report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostics.engine.insight import (
+    EpochTrend,
+    LayerHighlight,
+    SustainabilityInsight,
+    epoch_trends,
+    layer_highlights,
+    severity_breakdown,
+    sustainability,
+)
+from diagnostics.engine.issue import IssueCategory, IssueData, compute_health_score
+from diagnostics.engine.registry import CHECKS, Profile
+from diagnostics.engine.run import Run
+from diagnostics.engine.thresholds import DEFAULTS, DiagnosticThresholds
+from observer_client.record import Architecture, Epoch, LogLine
+
+ENGINE_VERSION = "1.0.0"
+"""Raised when the same run may be judged differently than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `diagnose` found.
+
+    ``issues`` is what is reported and scored, gravest first, then by epoch. ``suppressed`` is what the guide's rules
+    found and the robust profile held back, each with its reason. ``skipped`` names the checks that could not look,
+    with the columns they missed: not looked at is not healthy.
+    """
+
+    health_score: int
+    arch_type: str
+    issues: list[IssueData]
+    suppressed: list[IssueData]
+    skipped: dict[str, list[str]]
+    epoch_trends: list[EpochTrend]
+    session_level_issues: list[IssueData]
+    layer_highlights: list[LayerHighlight]
+    sustainability: SustainabilityInsight
+    summary: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `POST /diagnostics/sessions/{id}/run` answers (guide 8), less what the database adds. JSON-safe:
+        non-finite numbers are spelled."""
+        return {
+            "health_score": self.health_score,
+            "issue_count": len(self.issues),
+            "arch_type": self.arch_type,
+            "summary_json": self.summary,
+            "issues": [issue.as_dict() for issue in self.issues],
+            "epoch_trends": [trend.as_dict() for trend in self.epoch_trends],
+            "session_level_issues": [issue.as_dict() for issue in self.session_level_issues],
+            "layer_highlights": [highlight.as_dict() for highlight in self.layer_highlights],
+            "sustainability": self.sustainability.as_dict(),
+        }
+
+
+def diagnose(
+    run: Run,
+    *,
+    thresholds: DiagnosticThresholds | None = None,
+    profile: str = Profile.robust,
+    disabled: Collection[str] = frozenset(),
+) -> Report:
+    """Run every check on ``run``.
+
+    ``profile`` is "robust" or "guide". ``disabled`` holds ids of checks, or categories, to leave out. Raises
+    ValueError for a profile or an id that does not exist.
+    """
+    limits, judged_by = thresholds or DEFAULTS, parse_profile(profile)
+    _refuse_unknown(disabled)
+    found: list[IssueData] = []
+    skipped: dict[str, list[str]] = {}
+    ran = 0
+    for check in CHECKS.values():
+        if check.id in disabled or check.category in disabled:
+            continue
+        if missing := check.missing(run):
+            skipped[check.id] = missing
+            continue
+        ran += 1
+        found += check(run, limits, judged_by)
+    issues = sorted((issue for issue in found if issue.suppressed is None), key=_gravest_first)
+    suppressed = sorted((issue for issue in found if issue.suppressed is not None), key=_gravest_first)
+    return Report(
+        health_score=compute_health_score(issues),
+        arch_type=run.blueprint.kind,
+        issues=issues,
+        suppressed=suppressed,
+        skipped=skipped,
+        epoch_trends=epoch_trends(issues),
+        session_level_issues=[issue for issue in issues if issue.epoch_index is None],
+        layer_highlights=layer_highlights(issues, run.blueprint.types),
+        sustainability=sustainability(run, issues, limits),
+        summary=_summary(issues, suppressed, skipped, ran, judged_by),
+    )
+
+
+def _summary(
+    issues: list[IssueData], suppressed: list[IssueData], skipped: Mapping[str, list[str]], ran: int, profile: Profile
+) -> dict[str, Any]:
+    categories = Counter(str(issue.category) for issue in issues)
+    return {
+        "severity_breakdown": severity_breakdown(issues),
+        "category_breakdown": dict(sorted(categories.items())),
+        "suppressed_count": len(suppressed),
+        "skipped_checks": dict(skipped),
+        "checks_run": ran,
+        "profile": str(profile),
+        "engine_version": ENGINE_VERSION,
+    }
+
+
+def run_diagnostics(
+    epochs: Sequence[Epoch | Mapping[str, Any]],
+    logs: Sequence[LogLine | Mapping[str, Any]],
+    arch: Architecture | Mapping[str, Any] | None,
+    thresholds: DiagnosticThresholds | None = None,
+    profile: str = Profile.robust,
+) -> tuple[list[IssueData], int, str]:
+    """Return ``(issues, health_score, arch_type)`` of a run given as the guide's section 4.1 shapes it."""
+    report = diagnose(Run.from_epochs(epochs, logs=logs, architecture=arch), thresholds=thresholds, profile=profile)
+    return report.issues, report.health_score, report.arch_type
+
+
+def parse_profile(name: str) -> Profile:
+    """Return the profile of that name. Raises ValueError, naming those there are."""
+    try:
+        return Profile(name)
+    except ValueError as error:
+        raise ValueError(f"unknown profile {name!r}; there are {', '.join(Profile)}") from error
+
+
+def _refuse_unknown(disabled: Collection[str]) -> None:
+    known = {*CHECKS, *IssueCategory}
+    if unknown := sorted(str(name) for name in disabled if name not in known):
+        raise ValueError(f"there is no check or category {', '.join(unknown)}")
+
+
+def _gravest_first(issue: IssueData) -> tuple[int, float]:
+    # What belongs to no epoch, such as a crash, comes before what does.
+    return issue.severity.rank, float("-inf") if issue.epoch_index is None else issue.epoch_index

@@ -1,0 +1,274 @@
+"""A training run as columns: epoch-indexed arrays that the checks read.
+
+"Logged NaN" and "not logged" are different things, so every array comes with a mask of what was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from diagnostics.engine.architecture import Blueprint, blueprint, read_architecture
+from diagnostics.engine.columns import (
+    Block,
+    Cells,
+    Singles,
+    Table,
+    merge_cells,
+    merge_tables,
+    read_blocks,
+    unpack_blocks,
+)
+from diagnostics.engine.curves import Bools, Floats, Ints
+from diagnostics.engine.reading import Reading, entries, read_epoch, read_logs
+from observer_client.record import Architecture, Epoch, LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One number per epoch. ``values`` is float64 and NaN where nothing was logged, ``seen`` says where it was."""
+
+    name: str
+    values: Floats
+    seen: Bools
+
+    def __bool__(self) -> bool:
+        """Whether anything was logged at all."""
+        return bool(self.seen.any())
+
+    @property
+    def finite(self) -> Ints:
+        """Rows with a finite number."""
+        return np.flatnonzero(np.isfinite(self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """One number per epoch and layer: ``values`` (epochs x layers, float32) and ``seen`` alike."""
+
+    name: str
+    layers: tuple[Any, ...]
+    values: Singles
+    seen: Bools
+
+    def __bool__(self) -> bool:
+        return bool(self.seen.any())
+
+
+@dataclass(frozen=True, slots=True)
+class StepSeries:
+    """A down-sampled step series, all epochs in a row; ``rows`` says to which of the run's epochs a bucket belongs."""
+
+    name: str
+    rows: Ints
+    values: Singles
+    seen: Bools
+
+    def __bool__(self) -> bool:
+        return bool(self.seen.any())
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """All that is known of a training run. ``epochs`` (int64) holds the epochs' numbers, ascending and unique; row i
+    of every column is the epoch ``epochs[i]``. Build one with `from_epochs` or `from_packed`."""
+
+    epochs: Ints
+    scalars: Table
+    cells: Cells
+    profiled: Table
+    correlated: Table
+    series: Mapping[str, Sequence[tuple[Ints, Table]]]
+    logs: tuple[LogLine, ...] = ()
+    architecture: Architecture | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_epochs(
+        cls,
+        epochs: Sequence[Epoch | Mapping[str, Any]],
+        *,
+        logs: Sequence[LogLine | Mapping[str, Any]] = (),
+        architecture: Architecture | Mapping[str, Any] | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Build a run from records or from dicts shaped as the guide's section 4.1.
+
+        Never raises on what a dict may hold: what is no number counts as not logged. Epochs without a number
+        follow their predecessor; of epochs with the same number the highest attempt, then the last given, wins.
+        """
+        readings = [reading for epoch in entries(epochs) if (reading := read_epoch(epoch)) is not None]
+        blocks = read_blocks(readings, _numbered(readings))
+        return cls._of(blocks, len(readings), logs, architecture, hyperparameters, environment)
+
+    @classmethod
+    def from_packed(
+        cls,
+        blobs: Sequence[bytes],
+        *,
+        logs: Sequence[LogLine | Mapping[str, Any]] = (),
+        architecture: Architecture | Mapping[str, Any] | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Build a run from epochs packed by `observer_client.packed.pack`, at the cost of copying their bytes.
+
+        Raises ValueError for bytes that are no packed epoch.
+        """
+        return cls._of(unpack_blocks(blobs), len(blobs), logs, architecture, hyperparameters, environment)
+
+    @classmethod
+    def _of(
+        cls, blocks: list[Block], length: int, logs: Any, arch: Any, hyperparameters: Any, environment: Any
+    ) -> Self:
+        scalars = merge_tables([(block.rows, block.scalars) for block in blocks], length)
+        order = _order(scalars)
+        series: dict[str, list[tuple[Ints, Table]]] = {}
+        for block in blocks:
+            for name, table in block.series.items():
+                series.setdefault(name, []).append((block.rows, table))
+        run = cls(
+            epochs=scalars.values[:, scalars.labels.index("epoch")].astype(np.int64)
+            if length
+            else np.zeros(0, np.int64),
+            scalars=scalars,
+            cells=merge_cells([(block.rows, block.cells) for block in blocks], length),
+            profiled=merge_tables([(block.rows, block.profiled) for block in blocks], length),
+            correlated=merge_tables([(block.rows, block.correlations) for block in blocks], length),
+            series=series,
+            logs=read_logs(logs),
+            architecture=read_architecture(arch),
+            hyperparameters=hyperparameters if isinstance(hyperparameters, Mapping) else {},
+            environment=environment if isinstance(environment, Mapping) else {},
+        )
+        return run if order is None else run._ordered(order)
+
+    def _ordered(self, order: Ints) -> Self:
+        place = np.full(self.epochs.size, -1)
+        place[order] = np.arange(order.size)
+        cells = self.cells
+        return type(self)(
+            epochs=self.epochs[order],
+            scalars=_rows(self.scalars, order),
+            cells=Cells(cells.fields, cells.layers, cells.values[order], cells.seen[order]),
+            profiled=_rows(self.profiled, order),
+            correlated=_rows(self.correlated, order),
+            series={name: [(place[rows], table) for rows, table in parts] for name, parts in self.series.items()},
+            logs=self.logs,
+            architecture=self.architecture,
+            hyperparameters=self.hyperparameters,
+            environment=self.environment,
+        )
+
+    def __len__(self) -> int:
+        return int(self.epochs.size)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of the scalar columns in which anything was logged."""
+        logged = np.flatnonzero(self.scalars.seen.any(axis=0))
+        return frozenset(self.scalars.labels[index] for index in logged)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.scalars.labels)}
+
+    def column(self, name: str) -> Column:
+        """Return a scalar column by its dotted name ("loss.train_mean"); one that nobody logged is empty."""
+        if name not in self._index:
+            return Column(name, np.full(len(self), np.nan), np.zeros(len(self), bool))
+        index = self._index[name]
+        return Column(name, self.scalars.values[:, index], self.scalars.seen[:, index])
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers whose health was logged."""
+        return self.cells.layers
+
+    def layer_matrix(self, name: str) -> Matrix:
+        """Return one statistic (a field of `LayerStats`) of all layers, epochs x layers."""
+        if name not in self.cells.fields:
+            shape = len(self), len(self.layers)
+            return Matrix(name, self.layers, np.full(shape, np.nan, np.float32), np.zeros(shape, bool))
+        index = self.cells.fields.index(name)
+        return Matrix(name, self.layers, self.cells.values[:, index], self.cells.seen[:, index])
+
+    @property
+    def profiler_shares(self) -> Matrix:
+        """Share of the compute in percent, epochs x profiled layers."""
+        return Matrix("profiler.per_layer", self.profiled.labels, self.profiled.values, self.profiled.seen)
+
+    @property
+    def correlations(self) -> Matrix:
+        """Correlation of the outputs of two layers, epochs x pairs; ``layers`` holds the pairs."""
+        return Matrix("layer_health.correlations", self.correlated.labels, self.correlated.values, self.correlated.seen)
+
+    def steps(self, name: str) -> StepSeries:
+        """Return a step series (a field of `Steps`) of all epochs in order."""
+        rows, values, seen = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], [np.zeros(0, bool)]
+        for at, table in self.series.get(name, ()):
+            rows.append(np.repeat(at, len(table.labels)))
+            values.append(table.values.reshape(-1))
+            seen.append(table.seen.reshape(-1))
+        where = np.concatenate(rows)
+        order = np.argsort(where, kind="stable")[np.count_nonzero(where < 0) :]
+        return StepSeries(name, where[order], np.concatenate(values)[order], np.concatenate(seen)[order])
+
+    @cached_property
+    def blueprint(self) -> Blueprint:
+        """The layers in the order of execution, with sizes; empty if no architecture was registered."""
+        return blueprint(self.architecture)
+
+    def has(self, need: str) -> bool:
+        """Return whether ``need`` was logged: a scalar column, "logs", "architecture", or "layers.<statistic>"."""
+        if need == "logs":
+            return bool(self.logs)
+        if need == "architecture":
+            return self.architecture is not None
+        if need == "profiler.per_layer":
+            return bool(self.profiler_shares)
+        if need == "layer_health.correlations":
+            return bool(self.correlations)
+        group, _, statistic = need.partition(".")
+        if group == "layers":
+            return bool(self.layer_matrix(statistic))
+        if group == "steps":
+            return statistic in self.series
+        return need in self.names
+
+
+def _numbered(readings: Sequence[Reading]) -> list[int]:
+    numbers: list[int] = []
+    for reading in readings:
+        follows = numbers[-1] + 1 if numbers else 0
+        numbers.append(follows if reading.number is None else reading.number)
+    if any(reading.number is None for reading in readings) and len(set(numbers)) < len(numbers):
+        # Fractions of an epoch, or gaps: the order is all that can be trusted, and no epoch may hide another.
+        return list(range(len(readings)))
+    return numbers
+
+
+def _order(scalars: Table) -> Ints | None:
+    """Return the rows to keep, by epoch, or None if they are in order as they stand."""
+    if not scalars.labels:
+        return None
+    epoch = scalars.values[:, scalars.labels.index("epoch")]
+    if np.all(epoch[1:] > epoch[:-1]):
+        return None
+    attempt = np.zeros(epoch.size)
+    if "attempt" in scalars.labels:
+        attempt = np.nan_to_num(scalars.values[:, scalars.labels.index("attempt")])
+    order: Ints = np.lexsort((np.arange(epoch.size), attempt, epoch))
+    last = np.append(epoch[order][1:] != epoch[order][:-1], True)
+    kept: Ints = order[last]
+    return kept
+
+
+def _rows(table: Table, order: Ints) -> Table:
+    return Table(table.labels, table.values[order], table.seen[order])

@@ -1,0 +1,196 @@
+"""Every number that decides whether something is an issue, with its default and its reason.
+
+The names of the guide's section 11.11 are kept. A name that ends in ``_pct`` is a share (0.25 is 25 %), one that
+ends in ``_percent`` is in percent. The second half belongs to the evidence gates of the robust profile; the
+guide's rules do not read it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+
+def _limit(default: float, unit: str, reason: str, *, low: float = 0.0, high: float = math.inf) -> Any:
+    """Declare one threshold. ``low`` and ``high`` are the ends of what makes sense, both allowed."""
+    return field(default=default, metadata={"unit": unit, "reason": reason, "low": low, "high": high})
+
+
+def _share(default: float, reason: str, *, high: float = 1.0) -> Any:
+    return _limit(default, "share", reason, high=high)
+
+
+def _count(default: int, unit: str, reason: str, *, low: int = 1) -> Any:
+    return _limit(default, unit, reason, low=low)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosticThresholds:
+    """User-configurable thresholds (guide 11.11). Raises ValueError for a value that makes no sense."""
+
+    # The guide's rules: loss.
+    divergence_epochs: int = _count(2, "epochs", "Rises in a row of the mean training loss that count as divergence.")
+    loss_explosion_ratio: float = _limit(
+        2.0, "ratio", "Growth of the mean training loss from one epoch to the next; more than double is an explosion."
+    )
+    loss_plateau_improvement: float = _share(
+        0.01, "Improvement over the last epochs below which the loss counts as flat."
+    )
+    loss_plateau_epochs: int = _count(3, "epochs", "How many of the last epochs the plateau rule looks at.", low=2)
+    overfitting_epochs: int = _count(2, "epochs", "Epochs in which validation rises while training falls.")
+    loss_variance_ratio: float = _limit(
+        0.5, "ratio", "Standard deviation of the batch losses over their mean, within one epoch."
+    )
+    gradient_instability_ratio: float = _limit(20.0, "ratio", "Largest batch loss over the mean of its epoch.")
+
+    # The guide's rules: speed, memory, machine.
+    throughput_drop_pct: float = _share(0.20, "Drop of the samples per second below the fastest epoch so far.")
+    memory_growth_pct: float = _limit(0.25, "share", "Growth of the memory in use from the first epoch to the last.")
+    slow_epoch_ratio: float = _limit(1.5, "ratio", "Duration of an epoch over the median duration.")
+    high_cpu_percent: float = _limit(90.0, "percent", "Load of the whole machine's CPU.", high=100.0)
+
+    # The guide's rules: sustainability.
+    diminishing_returns_pct: float = _share(
+        0.05, "Improvement of one epoch over all improvement before it, below which more epochs hardly pay."
+    )
+    wasted_compute_warning_pct: float = _share(
+        0.30, "Share of the compute spent after the optimal stop above which the waste is a warning."
+    )
+    dead_neuron_sparsity: float = _share(0.5, "Share of near-zero weights above which a layer counts as dead.")
+    vanishing_gradient_threshold: float = _limit(
+        1e-7, "norm", "Mean gradient norm of a layer below which nothing is learned there."
+    )
+    redundant_correlation: float = _share(
+        0.95, "Correlation of two layers' outputs above which one of them adds little."
+    )
+
+    # The guide's rules: convolutional networks.
+    fc_dominates_pct: float = _share(0.92, "Share of all parameters that one Linear layer may hold.")
+    conv_bottleneck_pct: float = _share(0.60, "Share of all parameters that one convolution may hold.")
+    missing_pooling_convs: int = _count(3, "layers", "Convolutions in a row without pooling.")
+    large_kernel_size: int = _count(7, "pixels", "Side of a kernel that counts as large.")
+    small_input_size: int = _count(64, "pixels", "Longest side of an input that counts as small; CIFAR has 32.")
+    early_channels: int = _count(32, "channels", "Channels that the first convolution may make of a single one.")
+
+    # Gates of the robust profile: history and noise.
+    short_history: int = _count(
+        5, "epochs", "Below this no noise can be estimated: the guide's rule and the size of the effect decide."
+    )
+    recovery_epochs: int = _count(
+        3, "epochs", "A loss that wins back half of a rise within this time is no divergence."
+    )
+    divergence_rise_se: float = _limit(5.0, "standard errors", "Rise of the loss that noise does not explain.")
+    divergence_rise_pct: float = _share(0.05, "Rise of the loss over its level that is worth a word.")
+    divergence_descent_pct: float = _share(0.10, "Rise of the loss over all that it had fallen before.")
+    divergence_drift_epochs: int = _count(8, "epochs", "Least length of a slow rise that a trend test can tell.", low=4)
+    divergence_drift_pct: float = _share(0.25, "Part of the run, at its end, that is searched for a slow rise.")
+    trend_p_value: float = _share(
+        0.01, "One-sided Mann-Kendall p-value of a trend; small, because every run is looked at many times."
+    )
+    explosion_jump_se: float = _limit(6.0, "standard errors", "Jump of the loss that noise does not explain.")
+    explosion_descent_pct: float = _limit(
+        0.5, "share", "Jump over all that the loss had fallen before: warm restarts double a small loss and recover."
+    )
+    stuck_improvement_se: float = _limit(3.0, "standard errors", "Improvement since the start that shows learning.")
+    stuck_improvement_pct: float = _share(
+        0.05, "Improvement since the start that shows learning; a flat end after it is convergence."
+    )
+    noisy_progress_pct: float = _share(0.05, "Fall of the mean loss within two epochs that noise does not hinder.")
+    chance_margin_pct: float = _share(0.05, "Way from the accuracy of guessing to certainty that shows learning.")
+    known_task_pct: float = _share(
+        0.5, "Part of the loss of guessing (ln of the number of classes) below which a run begins with a trained model."
+    )
+    loss_floor_pct: float = _share(
+        0.25, "Share of the first loss below which a loss is too small to measure its own noise by."
+    )
+
+    # Gates of the robust profile: overfitting.
+    overfitting_short_history: int = _count(
+        4, "epochs", "Below this many validation losses the guide's rule and the size of the rise decide."
+    )
+    overfitting_short_rise_pct: float = _share(0.05, "Rise of the validation loss that counts in a short history.")
+    overfitting_rise_pct: float = _share(
+        0.10, "Prechelt's generalization loss: rise of the smoothed validation loss above its best."
+    )
+    overfitting_descent_pct: float = _share(
+        0.05, "Rise of the validation loss over all that it had fallen; less is of no practical weight."
+    )
+    overfitting_p_value: float = _share(0.05, "One-sided Mann-Kendall p-value of the rise since the best epoch.")
+    overfitting_long_history: int = _count(
+        12,
+        "epochs",
+        "From this many validations on the stricter p-value of trends holds: there were many to choose from.",
+    )
+    overfitting_accuracy_gain: float = _share(
+        0.005, "Gain of the validation accuracy since the best loss that turns the warning into information."
+    )
+
+    # Gates of the robust profile: speed and memory.
+    throughput_z: float = _limit(8.0, "sigmas", "Drop of the speed that the run's own jitter does not explain.")
+    throughput_sustained_epochs: int = _count(
+        3, "epochs", "A long run must stay slow for this long; one slow epoch is the business of slow-epoch."
+    )
+    throughput_sustained_pct: float = _share(0.20, "The same as part of the run; the longer of the two counts.")
+    throughput_sustained_from: int = _count(10, "epochs", "Length from which a drop has to be sustained.")
+    memory_growth_min_mb: float = _limit(100.0, "MiB", "Growth below this is caches and allocator noise.")
+    memory_plateau_pct: float = _share(
+        0.25, "Rate of growth in the last third over the rate of the run, below which the memory has settled."
+    )
+    short_epoch_seconds: float = _limit(
+        1.0,
+        "seconds",
+        "Shorter epochs measure the scheduler of the machine: a drop of their speed has to be sustained.",
+    )
+    short_epoch_drop_pct: float = _share(0.60, "Drop of the speed that is a warning even for such short epochs.")
+    slow_epoch_z: float = _limit(5.0, "sigmas", "Duration that the run's own jitter does not explain.")
+    idle_gpu_percent: float = _limit(10.0, "percent", "Load below which a GPU counts as idle.", high=100.0)
+
+    # Gates of the robust profile: stopping early, network size.
+    diminishing_short_history: int = _count(
+        12, "epochs", "Below this the guide's rule decides, applied to all that the rest of the run brought."
+    )
+    early_stop_patience_pct: float = _share(
+        0.10, "Share of the run that must have passed without progress before it counts as over."
+    )
+    early_stop_patience: int = _count(5, "epochs", "The same in epochs; the longer of the two counts.")
+    early_stop_min_epochs: int = _count(2, "epochs", "Waste of fewer epochs is not worth a word.")
+    early_stop_tolerance_pct: float = _share(0.01, "Improvement of the best loss that counts as none.")
+    small_layer_parameters: int = _count(
+        10_000, "parameters", "A layer smaller than this costs nothing, whatever its share.", low=0
+    )
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, whole = getattr(self, each.name), isinstance(each.default, int)
+            _validate(each.name, value, each.metadata, whole)
+            # JSON may say 3.0 where an index is meant.
+            object.__setattr__(self, each.name, int(value) if whole else float(value))
+
+    @classmethod
+    def from_mapping(cls, overrides: Mapping[str, Any]) -> Self:
+        """Return the defaults with ``overrides`` (as stored in JSON) put over them.
+
+        Raises ValueError that names unknown keys, or the key whose value makes no sense.
+        """
+        if not isinstance(overrides, Mapping):
+            raise ValueError(f"thresholds must be an object of names and numbers, not {type(overrides).__name__}")
+        known = {each.name for each in fields(cls)}
+        if unknown := sorted(str(key) for key in overrides if key not in known):
+            raise ValueError(f"unknown threshold: {', '.join(unknown)}")
+        return cls(**overrides)
+
+
+def _validate(name: str, value: Any, meta: Mapping[str, Any], whole: bool) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} must be a number, not {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, not {value!r}")
+    if whole and value != int(value):
+        raise ValueError(f"{name} must be a whole number of {meta['unit']}, not {value!r}")
+    if not meta["low"] <= value <= meta["high"]:
+        raise ValueError(f"{name} must be between {meta['low']:g} and {meta['high']:g}, not {value!r}")
+
+
+DEFAULTS = DiagnosticThresholds()

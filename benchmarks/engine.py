@@ -1,4 +1,4 @@
-"""What a diagnosis costs, against parsing the JSON of the same run with orjson: ``python benchmarks/engine.py``.
+"""What a diagnosis costs, against parsing the JSON of the same run with orjson: ``python -m benchmarks.engine``.
 
 Every figure is the best of several rounds and a ratio to ``orjson.loads`` in the same process: machines differ, ratios
 hardly do.

@@ -102,6 +102,9 @@ class DiagnosticThresholds:
     known_task_pct: float = _share(
         0.5, "Part of the loss of guessing (ln of the number of classes) below which a run begins with a trained model."
     )
+    gradient_instability_start_ratio: float = _limit(
+        2.0, "ratio", "Batch loss over the largest of the first epoch: late in training any hard sample is many means."
+    )
     loss_floor_pct: float = _share(
         0.25, "Share of the first loss below which a loss is too small to measure its own noise by."
     )

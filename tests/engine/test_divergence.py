@@ -65,10 +65,19 @@ def test_slow_saw_tooth_rise_is_found():
     assert "drifted up" in found("loss-divergence", run)[0].description
 
 
-def test_noise_is_silent():
-    for seed in range(60):
-        losses = 1.0 + 0.02 * np.random.default_rng(seed).normal(size=30)
-        assert found("loss-divergence", run_with(train=losses.tolist())) == []
+@pytest.mark.parametrize("level", [0.01, 0.02, 0.04])
+def test_noise_is_as_good_as_silent(level):
+    def losses(seed):
+        return (1.0 + level * np.random.default_rng(seed).normal(size=30)).tolist()
+
+    guide = sum(bool(found("loss-divergence", run_with(train=losses(seed)), "guide")) for seed in range(100))
+    robust = sum(bool(found("loss-divergence", run_with(train=losses(seed)))) for seed in range(100))
+    assert guide > 90 and robust <= 1
+
+
+@pytest.mark.parametrize("later", [[], [0.5]], ids=["at the end", "followed by calm"])
+def test_jump_of_a_short_run_is_not_its_own_excuse(later):
+    assert found("loss-divergence", run_with(train=[2.3, 1.6, 1.1, 0.9, 0.8, 1.4, 2.4, *[2.3] * len(later)]))
 
 
 def test_divergence_follows_its_threshold():

@@ -107,7 +107,8 @@ def _no_divergence(run: Run, limits: DiagnosticThresholds, base: int, peak: int)
 def _is_warming_up(run: Run, limits: DiagnosticThresholds, base: int, peak: int) -> bool:
     # A schedule that raises the learning rate costs loss for a while; time has to tell whether it comes back.
     rate = run.column("learning_rate").values
-    return bool(rate[peak] > rate[base]) and len(run) - 1 - peak < limits.recovery_epochs
+    judged = base + limits.divergence_epochs
+    return bool(rate[peak] > rate[base]) and len(run) - 1 - judged < limits.recovery_epochs
 
 
 def _drift(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:

@@ -179,7 +179,8 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
     if _at_chance(run, limits):
         return None
     learned = float(loss[0] - np.median(loss[-limits.loss_plateau_epochs :]))
-    noisy = limits.stuck_improvement_se * float(np.median(doubt(run)))
+    # The first half of a curve may bend so much that its noise cannot be told from it.
+    noisy = limits.stuck_improvement_se * float(np.median(doubt(run, slice(0, len(run) // 2))))
     if learned > max(noisy, limits.stuck_improvement_pct * abs(float(loss[0]))):
         return f"converged: the loss had fallen by {learned:.3g} from {loss[0]:.4g} before it came to rest"
     if run.column("loss.val.val_acc") and loss[0] < (known := _known_task(run, limits)):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
+from rest_framework.views import exception_handler, set_rollback
 
 from observer_client.record import plain
 from projects.models import ApiKey, KeyKind, Project
 from projects.services import NAME_LENGTH, NotAllowed, NotFound, Refused, Taken
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = "5"
 
 
 class Pages(PageNumberPagination):
@@ -23,10 +29,18 @@ class Pages(PageNumberPagination):
 
 
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer every refusal as ``{"detail": sentence, "path": where}``. Faults of ours are not caught here."""
+    """Answer every refusal as ``{"detail": sentence, "path": where}``.
+
+    A database that is gone is no refusal: 503 asks the client to come again. Faults of ours are not caught.
+    """
     for kind, code in ((NotFound, 404), (NotAllowed, 403), (Taken, 409), (Refused, 400)):
         if isinstance(error, kind):
             return Response(_body(str(error), getattr(error, "path", None)), status=code)
+    if isinstance(error, (OperationalError, InterfaceError)):
+        logger.error("The database did not answer: %s", error)
+        set_rollback()
+        body = _body("The database does not answer. Try again.", None)
+        return Response(body, status=503, headers={"Retry-After": RETRY_SECONDS})
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -43,13 +57,15 @@ def _body(sentence: str, path: str | None) -> dict[str, str]:
 
 
 def _first(details: Any, path: str) -> tuple[str, str]:
-    """Return where the first error is, and its sentence."""
+    """Return where the first error is, and its sentence. Items of a list without an error are empty."""
     if isinstance(details, list):
-        return _first(details[0], path)
+        index, inner = next((index, each) for index, each in enumerate(details) if each)
+        return _first(inner, path if "message" in inner else f"{path}[{index}]")
     if "message" in details and "code" in details:
         return path, str(details["message"])
     name, inner = next(iter(details.items()))
-    return _first(inner, path if name == "non_field_errors" else f"{path}.{name}")
+    place = f"[{name}]" if isinstance(name, int) else f".{name}"
+    return _first(inner, path if name == "non_field_errors" else f"{path}{place}")
 
 
 class ErrorOut(serializers.Serializer):

@@ -74,6 +74,12 @@ def test_a_line_of_exactly_the_limit_is_whole(send, session):
     assert session.logs.get().msg == "x" * MAX_MESSAGE_BYTES
 
 
+def test_a_full_batch_is_taken_and_taken_for_granted(send, session):
+    lines = [{"seq": seq, "msg": "x"} for seq in range(1000)]
+    assert {status for _, status in results(send(*lines))} == {"stored"}
+    assert {status for _, status in results(send(*lines))} == {"duplicate"}
+
+
 def test_more_lines_than_the_limit_are_refused_as_a_whole(send, session):
     answer = send(*({"seq": seq, "msg": "x"} for seq in range(1001)))
     assert (answer.status_code, "1,000" in answer.json()["detail"]) == (413, True)

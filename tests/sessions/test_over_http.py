@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
@@ -26,6 +27,7 @@ def port(tmp_path_factory):
     subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], env=environment, check=True)
     chosen = free_port()
     command = [sys.executable, "-m", "uvicorn", "mldiag.asgi:application", "--port", str(chosen), "--lifespan", "off"]
+    command += ["--log-level", "critical"]
     server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     _await(chosen)
     yield chosen
@@ -43,11 +45,12 @@ def _await(port):
     raise AssertionError("the server did not answer")
 
 
-def request(port, method, path, body=None, **options):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, body, {"Content-Type": "application/json"}, **options)
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read())
+def request(port, method, path, body=None):
+    """Send a request; a body that is an iterator goes in chunks."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
 
 
 @pytest.fixture
@@ -60,13 +63,13 @@ def address(port):
 def test_a_chunked_body_is_read(port, address):
     body = json.dumps([epoch_record(1), epoch_record(2)]).encode()
     chunks = (body[start : start + 100] for start in range(0, len(body), 100))
-    status, answer = request(port, "POST", f"{address}/epochs", chunks, encode_chunked=True)
+    status, answer = request(port, "POST", f"{address}/epochs", chunks)
     assert (status, len(answer["results"])) == (200, 2)
 
 
 def test_a_chunked_body_opens_a_session(port):
     path = f"/api/sessions/{uuid4()}"
-    status, answer = request(port, "PUT", path, iter([b'{"run_name":', b' "in two parts"}']), encode_chunked=True)
+    status, answer = request(port, "PUT", path, iter([b'{"run_name":', b' "in two parts"}']))
     assert (status, answer["name"]) == (201, "in two parts")
 
 
@@ -74,7 +77,7 @@ def test_a_chunked_body_opens_a_session(port):
 def test_fifty_megabytes_are_refused_by_name(port, address, chunked):
     body = b" " * 50_000_000
     sent = iter([body]) if chunked else body
-    status, answer = request(port, "POST", f"{address}/epochs", sent, encode_chunked=chunked)
+    status, answer = request(port, "POST", f"{address}/epochs", sent)
     assert (status, "33,554,432 bytes" in answer["detail"]) == (413, True)
 
 

@@ -1,0 +1,108 @@
+"""What judging a file costs: bytes to report, against orjson's parse of the same bytes.
+
+    python benchmarks/check_file.py [--repeat N]
+
+Both run in this process on the same bytes, turn by turn; the best of N counts. The target is 1.25 times orjson.
+The lines between say where the time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+from collections.abc import Callable
+from dataclasses import fields
+from time import perf_counter
+
+import msgspec
+import orjson
+
+from diagnostics.engine import DiagnosticThresholds, Run
+from mldiag.cli.judging import Settings, judge
+from mldiag.cli.readers import read
+from observer_client.record import LayerStats, RunFile
+
+SIZES = ((100, 30), (1000, 50))
+TARGET = 1.25
+SETTINGS = Settings("robust", DiagnosticThresholds(), frozenset())
+FLAGS = ("trainable", "has_vanishing_gradients", "is_dead", "has_frozen_output", "has_low_activation_variance")
+FIGURES = tuple(each.name for each in fields(LayerStats) if each.name not in FLAGS)
+
+
+def layer(chance: random.Random) -> dict[str, object]:
+    figures = {name: chance.random() for name in FIGURES}
+    return figures | {name: name == "trainable" for name in FLAGS} | {"non_finite_gradients": 0}
+
+
+def epoch(number: int, layers: int, chance: random.Random) -> dict[str, object]:
+    loss = 0.1 + 2.0 * 0.97**number + 0.01 * chance.random()
+    return {
+        "epoch": number,
+        "duration_seconds": 12 + chance.random(),
+        "learning_rate": 1e-3,
+        "loss": {
+            "train_mean": loss,
+            "train_std": 0.1,
+            "train_max": 2 * loss,
+            "n_batches": 100,
+            "val": {"val_loss": loss},
+        },
+        "throughput": {"samples_per_second": 1200 + chance.random(), "samples_processed": 50_000},
+        "memory": {"process_rss_mb": 2048 + chance.random()},
+        "system": {"cpu_percent": 55.0},
+        "layer_health": {"layers": {f"blocks.{i}.attention.weight": layer(chance) for i in range(layers)}},
+    }
+
+
+def document(epochs: int, layers: int) -> bytes:
+    """Return a run as `Observer.export` writes it."""
+    chance = random.Random(epochs)
+    made = [epoch(number, layers, chance) for number in range(epochs)]
+    return json.dumps({"format": 1, "epochs": made}, separators=(",", ":")).encode()
+
+
+def seconds(call: Callable[[], object]) -> float:
+    gc.collect()
+    began = perf_counter()
+    call()
+    return perf_counter() - began
+
+
+def measure(data: bytes, repeat: int) -> dict[str, float]:
+    """Return the best time of each way, in seconds."""
+    decode = msgspec.json.Decoder(RunFile, strict=False).decode
+    run = read(data)
+    columns = Run.from_epochs(run.epochs)
+    ways: dict[str, Callable[[], object]] = {
+        "orjson.loads": lambda: orjson.loads(data),
+        "decode into records": lambda: decode(data),
+        "records to columns": lambda: Run.from_epochs(run.epochs),
+        "bytes to report": lambda: judge(data, SETTINGS),
+    }
+    assert len(columns) == len(run.epochs)
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(repeat):
+        for name, call in ways.items():
+            best[name] = min(best[name], seconds(call))
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--repeat", type=int, default=7)
+    repeat = parser.parse_args().repeat
+    for epochs, layers in SIZES:
+        data = document(epochs, layers)
+        best = measure(data, repeat)
+        floor = best["orjson.loads"]
+        print(f"{epochs} epochs x {layers} layers, {len(data) / 1e6:.1f} MB")
+        for name, took in best.items():
+            print(f"  {name:22} {1000 * took:8.1f} ms   {took / floor:5.2f} x orjson")
+        verdict = "met" if best["bytes to report"] <= TARGET * floor else "missed"
+        print(f"  target {TARGET} x orjson: {verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -83,7 +83,8 @@ class Run:
     profiled: Table
     correlated: Table
     series: Mapping[str, Sequence[tuple[Ints, Table]]]
-    logs: tuple[LogLine, ...] = ()
+    logs: tuple[LogLine, ...] | None = None
+    """None if nobody captured them: a program that logged nothing is another thing."""
     architecture: Architecture | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class Run:
         cls,
         epochs: Sequence[Epoch | Mapping[str, Any]],
         *,
-        logs: Sequence[LogLine | Mapping[str, Any]] = (),
+        logs: Sequence[LogLine | Mapping[str, Any]] | None = None,
         architecture: Architecture | Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
@@ -101,7 +102,8 @@ class Run:
         """Build a run from records or from dicts shaped as the guide's section 4.1.
 
         Never raises on what a dict may hold: what is no number counts as not logged. Epochs without a number
-        follow their predecessor; of epochs with the same number the highest attempt, then the last given, wins.
+        follow their predecessor; of epochs with the same number the highest attempt, then the last given, wins. Logs
+        that were captured and hold no line are an empty sequence, None says that nobody looked.
         """
         readings = [reading for epoch in entries(epochs) if (reading := read_epoch(epoch)) is not None]
         blocks = read_blocks(readings, _numbered(readings))
@@ -112,7 +114,7 @@ class Run:
         cls,
         blobs: Sequence[bytes],
         *,
-        logs: Sequence[LogLine | Mapping[str, Any]] = (),
+        logs: Sequence[LogLine | Mapping[str, Any]] | None = None,
         architecture: Architecture | Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
@@ -142,7 +144,7 @@ class Run:
             profiled=merge_tables([(block.rows, block.profiled) for block in blocks], length),
             correlated=merge_tables([(block.rows, block.correlations) for block in blocks], length),
             series=series,
-            logs=read_logs(logs),
+            logs=None if logs is None else read_logs(logs),
             architecture=read_architecture(arch),
             hyperparameters=hyperparameters if isinstance(hyperparameters, Mapping) else {},
             environment=environment if isinstance(environment, Mapping) else {},
@@ -228,7 +230,7 @@ class Run:
     def has(self, need: str) -> bool:
         """Return whether ``need`` was logged: a scalar column, "logs", "architecture", or "layers.<statistic>"."""
         if need == "logs":
-            return bool(self.logs)
+            return self.logs is not None
         if need == "architecture":
             return self.architecture is not None
         if need == "profiler.per_layer":

@@ -159,6 +159,9 @@ class DiagnosticThresholds:
     )
     early_stop_patience: int = _count(5, "epochs", "The same in epochs; the longer of the two counts.")
     early_stop_min_epochs: int = _count(2, "epochs", "Waste of fewer epochs is not worth a word.")
+    early_stop_sure_epochs: int = _count(
+        10, "epochs", "Epochs since the best validation loss from which their waste may be a warning."
+    )
     early_stop_tolerance_pct: float = _share(0.01, "Improvement of the best loss that counts as none.")
     small_layer_parameters: int = _count(
         10_000, "parameters", "A layer smaller than this costs nothing, whatever its share.", low=0

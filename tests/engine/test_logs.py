@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diagnostics.engine import CHECKS, Run, check_error_logs
+from diagnostics.engine import CHECKS, Run, check_error_logs, diagnose
 from diagnostics.engine.thresholds import DEFAULTS
 from observer_client.record import LogLine
 
@@ -76,3 +76,9 @@ def test_long_messages_are_cut():
 def test_run_without_logs_is_skipped():
     assert CHECKS["error-logs"].missing(Run.from_epochs([])) == ["logs"]
     assert CHECKS["error-logs"](Run.from_epochs([], logs=[{"msg": "all well"}]), DEFAULTS) == []
+
+
+@pytest.mark.parametrize(("logs", "skipped"), [(None, True), ([], False), (["no line"], False)])
+def test_captured_logs_without_a_line_were_looked_at(logs, skipped):
+    report = diagnose(Run.from_epochs([], logs=logs))
+    assert ("error-logs" in report.skipped) is skipped and report.issues == []

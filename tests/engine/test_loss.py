@@ -68,6 +68,31 @@ def test_explosion_of_a_negative_loss(losses, expected):
     assert epochs_hit(found("loss-explosion", run_with(train=losses))) == expected
 
 
+@pytest.mark.parametrize(
+    ("columns", "epoch"),
+    [
+        pytest.param({"train": [0.7, 9, 30, math.nan], "std": [0.1] * 4, "batches": [20] * 4}, 1, id="up to nan"),
+        pytest.param({"train": [0.3, 0.2, 0.15, 60, 70, 80, 55, 95, 60]}, 3, id="wild at the top"),
+        pytest.param({"train": [0.15, 60, 70, 80, 40, 90, 55, 95]}, 1, id="from the start"),
+    ],
+)
+def test_explosion_is_not_its_own_excuse(columns, epoch):
+    assert found("loss-explosion", run_with(**columns))[0].epoch_index == epoch
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        pytest.param([0.5, 0.2, 0.6, 0.25, 0.55, 0.2, 0.5, 0.22], id="jumps up and down all the time"),
+        pytest.param([2.3, 1.0, 0.3, 0.05, 0.12, 0.06, 0.13, 0.05], id="doubles near its end"),
+        pytest.param([2.3, 1.5, 1.0, 0.6, 0.4, 1.0, 0.5, 0.3], id="warm restart"),
+    ],
+)
+def test_what_comes_back_is_no_explosion(train):
+    columns = {"std": [2.0] * 8, "batches": [20] * 8} if train[1] < 1 else {}
+    assert found("loss-explosion", run_with(train=train, **columns)) == []
+
+
 def test_explosion_follows_its_threshold():
     run = run_with(train=[1.0, 2.5])
     assert found("loss-explosion", run, limits=DiagnosticThresholds(loss_explosion_ratio=3.0)) == []

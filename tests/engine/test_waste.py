@@ -65,7 +65,33 @@ def test_validation_decides_where_there_is_one():
     train = [2.0 * 0.8**epoch for epoch in range(20)]
     val = [1.0, 0.7, 0.5, 0.4] + [0.4 + 0.01 * epoch for epoch in range(16)]
     (issue,) = found("early-stop-opportunity", run_with(train=train, val=val))
-    assert (issue.metric_key, issue.epoch_index, issue.severity) == ("loss.val.val_loss", 3, "info")
+    assert (issue.metric_key, issue.epoch_index, issue.severity) == ("loss.val.val_loss", 3, "warning")
+
+
+BEST_AT_3 = [1.0, 0.7, 0.5, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("val", "severity"),
+    [
+        pytest.param([*BEST_AT_3, *[0.45] * 12], "warning", id="never reached again"),
+        pytest.param([*BEST_AT_3, *[0.45] * 8], "info", id="too short a time"),
+        pytest.param([*BEST_AT_3, *[0.401] * 12], "info", id="came back near"),
+        pytest.param([*BEST_AT_3, *[0.45] * 11, 0.3999], "info", id="a little better at last"),
+        pytest.param([*BEST_AT_3, *[0.42, 0.36, 0.4, 0.44, 0.38, 0.41] * 2], "info", id="noise around it"),
+        pytest.param(SETTLED, "info", id="converged"),
+    ],
+)
+def test_waste_is_a_warning_on_strong_evidence_only(val, severity):
+    train = [2.0 * 0.9**epoch for epoch in range(len(val))]
+    issues = found("early-stop-opportunity", run_with(train=train, val=val))
+    assert [issue.severity for issue in issues] in ([severity], [] if severity == "info" else [severity])
+
+
+def test_key_and_value_belong_together():
+    (issue,) = found("early-stop-opportunity", run_with(train=[1.0] * 20, val=[*BEST_AT_3, *[0.5] * 16]))
+    assert (issue.metric_key, issue.metric_value) == ("loss.val.val_loss", 0.4)
+    assert issue.evidence["wasted_epochs"] == 16
 
 
 def test_run_that_still_improves_is_not_told_to_stop():

@@ -42,8 +42,10 @@ def put(target, path, value):
     target[path[-1]] = value
 
 
-def run_with(numbers=None, logs=(), architecture=None, **columns):
-    return Run.from_epochs(epochs_with(numbers, **columns), logs=logs, architecture=architecture)
+def run_with(numbers=None, logs=None, architecture=None, hyperparameters=None, **columns):
+    return Run.from_epochs(
+        epochs_with(numbers, **columns), logs=logs, architecture=architecture, hyperparameters=hyperparameters
+    )
 
 
 def found(check_id, run, profile="robust", limits=DEFAULTS):

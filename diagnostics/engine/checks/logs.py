@@ -106,7 +106,7 @@ def error_logs(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ## How to fix it
     Read the first error: later ones are often its consequences.
     """
-    errors = [line for line in run.logs if line.level.strip().upper() in _LEVELS or line.kind.strip() == "error"]
+    errors = [line for line in run.logs or () if line.level.strip().upper() in _LEVELS or line.kind.strip() == "error"]
     if not errors:
         return
     classes = [_class_of(line.msg) for line in errors]

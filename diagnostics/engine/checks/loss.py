@@ -30,6 +30,15 @@ def doubt(run: Run, event: slice = slice(0, 0)) -> Floats:
     return np.asarray(np.sqrt(2.0) * np.maximum(error, noise(loss.values, event)))
 
 
+def event_at(loss: Floats, base: int, peak: int) -> slice:
+    """Return the rows of the rise from row ``base`` to row ``peak``, and of what follows until half of it is won back.
+
+    What the loss does up there tells nothing about the noise before it, and a jump must not be its own excuse.
+    """
+    back = np.flatnonzero(loss[peak + 1 :] <= loss[base] + (loss[peak] - loss[base]) / 2)
+    return slice(base + 1, peak + 1 + int(back[0]) if back.size else loss.size)
+
+
 def descent_before(loss: Floats, row: int) -> float:
     """Return how far the loss had fallen from its highest value when epoch ``row`` ended."""
     known = loss[: row + 1][np.isfinite(loss[: row + 1])]
@@ -51,9 +60,9 @@ def loss_explosion(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
     ## What it does
     Compares the mean training loss of each epoch with that of the epoch before. The robust profile also asks that
-    the jump is larger than noise (six standard errors) and takes back at least half of what had been gained, which a
-    warm restart on a small loss does not. It judges losses at or below zero too, by their range: there the jump has
-    to take back everything that had been gained.
+    the jump is larger than the noise before it (six standard errors) and takes back at least half of what had been
+    gained, which a warm restart on a small loss does not. It judges losses at or below zero too, by their range:
+    there the jump has to take back everything that had been gained.
 
     ## Why it matters
     A loss that doubles within one epoch seldom comes back by itself. The weights were thrown far from where they
@@ -94,7 +103,8 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 
 def _noise_of_jump(run: Run, limits: DiagnosticThresholds, row: int) -> float:
-    return limits.explosion_jump_se * float(doubt(run, slice(row, row + 1))[row - 1])
+    event = event_at(run.column(TRAIN).values, row - 1, row)
+    return limits.explosion_jump_se * float(doubt(run, event)[row - 1])
 
 
 def _doubled(loss: Floats, limits: DiagnosticThresholds) -> Ints:

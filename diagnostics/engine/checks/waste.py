@@ -163,8 +163,9 @@ def early_stop_opportunity(run: Run, limits: DiagnosticThresholds) -> Iterator[F
     ## What it does
     Looks for the epoch after which every epoch brought diminishing returns, and counts what was spent after it; above
     30 % of the compute it is a warning. The robust profile judges by the validation loss where there is one, takes
-    the first epoch within 1 % or one standard error of the best, never tells a run to stop that still improves, and
-    gives its hindsight as information.
+    the first epoch within 1 % or one standard error of the best, and never tells a run to stop that still improves. In
+    runs of twelve epochs and more its hindsight is information, unless the best validation loss lies ten epochs back
+    or more and nothing after it came near.
 
     ## Why it matters
     The epochs after that point cost time, money and energy, and the model they leave is no better.
@@ -191,13 +192,26 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     stop = _stop(curve, limits)
     if stop is not None and curve.loss.size - 1 - stop >= limits.early_stop_min_epochs:
         found = _wasted(run, limits, curve, stop)
-        if curve.name == VALIDATION or curve.loss.size >= limits.diminishing_short_history:
+        if not _surely_wasted(curve, limits):
             found.severity = IssueSeverity.info
         yield found
         return
     for found in early_stop_opportunity.rule(run, limits):
         found.suppressed = f"{_called(curve)} still improves, or stopped just now"
         yield found
+
+
+def _surely_wasted(curve: _Curve, limits: DiagnosticThresholds) -> bool:
+    """Return whether the waste may be a warning: a short run has the guide's rule alone to go by, a longer one needs a
+    validation loss whose very best lies far back and was never reached again, noise allowed for."""
+    if curve.loss.size < limits.diminishing_short_history and curve.name != VALIDATION:
+        return True
+    best = int(np.argmin(curve.loss))
+    after = curve.loss[best + 1 :]
+    if curve.name != VALIDATION or after.size < limits.early_stop_sure_epochs:
+        return False
+    behind = float(np.median(after[-limits.early_stop_sure_epochs :]) - curve.loss[best])
+    return behind > max(curve.margin, limits.early_stop_tolerance_pct * abs(float(curve.loss[best])))
 
 
 def _wasted(run: Run, limits: DiagnosticThresholds, curve: _Curve, stop: int) -> Finding:
@@ -211,7 +225,7 @@ def _wasted(run: Run, limits: DiagnosticThresholds, curve: _Curve, stop: int) ->
         f"({share:.0%} of the compute) improved {_called(curve)} by {curve.loss[stop] - curve.loss[stop:].min():.3g}.",
         epoch=epoch,
         key=curve.name,
-        value=wasted,
+        value=float(curve.loss[stop]),
         severity=IssueSeverity.warning if share > limits.wasted_compute_warning_pct else None,
         evidence=evidence([curve.name], [epoch], [float(curve.loss[stop])], limits, "diminishing_returns_pct")
         | {"optimal_stop_epoch": epoch, "wasted_epochs": wasted, "wasted_seconds": seconds, "wasted_share": share},

@@ -29,6 +29,13 @@ check_error_logs = on_logs("error-logs")
 check_diminishing_returns = on_epochs("diminishing-returns")
 check_early_stop_opportunity = on_epochs("early-stop-opportunity")
 check_nan_in_loss = on_epochs("nan-in-loss")
+check_learning_rate_too_high = on_epochs("learning-rate-too-high")
+check_learning_rate_too_low = on_epochs("learning-rate-too-low")
+check_not_learning = on_epochs("not-learning")
+check_first_epoch_blow_up = on_epochs("first-epoch-blow-up")
+check_initial_loss = on_epochs("initial-loss")
+check_inf_gradients = on_epochs("inf-gradients")
+check_loss_below_minimum = on_epochs("loss-below-minimum")
 _check_fc_dominates = on_architecture("fc-dominates")
 _check_conv_bottleneck = on_architecture("conv-bottleneck")
 _check_missing_pooling = on_architecture("missing-pooling")
@@ -61,6 +68,13 @@ __all__ = [
     "check_gradient_instability",
     "check_high_cpu",
     "check_high_loss_variance",
+    "check_learning_rate_too_high",
+    "check_learning_rate_too_low",
+    "check_not_learning",
+    "check_first_epoch_blow_up",
+    "check_initial_loss",
+    "check_inf_gradients",
+    "check_loss_below_minimum",
     "check_loss_divergence",
     "check_loss_explosion",
     "check_loss_plateau",

@@ -26,7 +26,7 @@ def page(check: Check) -> str:
         ("Severity", str(check.severity)),
         ("Tied to", str(check.scope)),
         ("Looks at", ", ".join(_code(need) for need in check.needs)),
-        ("Guide", f"section {check.section}"),
+        ("Guide", f"section {check.section}" if check.section else "beyond it"),
         ("Profiles", "the robust profile has an evidence gate" if check.gated else "the same in both profiles"),
     )
     table = "\n".join(f"| {name} | {value} |" for name, value in facts)
@@ -36,7 +36,7 @@ def page(check: Check) -> str:
 def index() -> str:
     """Return the list of all checks, in the order of the guide."""
     rows = "\n".join(
-        f"| {check.section} | [`{check.id}`]({check.id}.md) | {check.category} | {check.severity} | "
+        f"| {check.section or '-'} | [`{check.id}`]({check.id}.md) | {check.category} | {check.severity} | "
         f"{check.doc.partition(chr(10))[0]} |"
         for check in sorted(CHECKS.values(), key=_by_section)
     )
@@ -105,7 +105,8 @@ def _says(path: Path, text: str) -> bool:
 
 
 def _by_section(check: Check) -> list[int]:
-    return [int(part) for part in check.section.split(".")]
+    # What is beyond the guide comes after it.
+    return [int(part) for part in (check.section or "99").split(".")]
 
 
 def _code(need: str) -> str:

@@ -145,7 +145,8 @@ def check(
     """Register a function as a check.
 
     ``id`` is permanent and the function's name in kebab case. The docstring is the check's documentation page; the
-    first paragraph under "How to fix it" is the suggestion. ``section`` is the guide's. With ``each`` the guide
+    first paragraph under "How to fix it" is the suggestion. ``section`` is the guide's,
+    empty for a check beyond it. With ``each`` the guide
     profile reports every occurrence as an issue of its own; otherwise occurrences on the same layer and column are
     one issue with a count.
     """

@@ -1,4 +1,10 @@
-"""Judges a run: all checks, one report."""
+"""Judges a run: all checks, one report.
+
+The score is the guide's formula (3.4) over the reported issues: literally so in the guide profile. In the robust
+profile symptoms of one cause are reported with ``caused_by`` and cost, together with their cause, one penalty per
+severity: a loss that exploded, then rested on a plateau and rose again is one fault, not three. (A sum of correlated
+penalties measures how many checks look at a fault, not how bad it is.)
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from diagnostics.engine.causes import explain, one_per_cause
 from diagnostics.engine.insight import (
     EpochTrend,
     LayerHighlight,
@@ -22,7 +29,7 @@ from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DEFAULTS, DiagnosticThresholds
 from observer_client.record import Architecture, Epoch, LogLine
 
-ENGINE_VERSION = "1.0.0"
+ENGINE_VERSION = "1.1.0"
 """Raised when the same run may be judged differently than before."""
 
 
@@ -30,9 +37,9 @@ ENGINE_VERSION = "1.0.0"
 class Report:
     """What `diagnose` found.
 
-    ``issues`` is what is reported and scored, gravest first, then by epoch. ``suppressed`` is what the guide's rules
-    found and the robust profile held back, each with its reason. ``skipped`` names the checks that could not look,
-    with the columns they missed: not looked at is not healthy.
+    ``issues`` is what is reported and scored: gravest first, causes before what follows from them, then by epoch.
+    ``suppressed`` is what the guide's rules found and the robust profile held back, each with its reason. ``skipped``
+    names the checks that could not look, with the columns they missed: not looked at is not healthy.
     """
 
     health_score: int
@@ -87,10 +94,12 @@ def diagnose(
             continue
         ran += 1
         found += check(run, limits, judged_by)
-    issues = sorted((issue for issue in found if issue.suppressed is None), key=_gravest_first)
+    reported = [issue for issue in found if issue.suppressed is None]
+    explain(reported)
+    issues = sorted(reported, key=_gravest_first)
     suppressed = sorted((issue for issue in found if issue.suppressed is not None), key=_gravest_first)
     return Report(
-        health_score=compute_health_score(issues),
+        health_score=compute_health_score(one_per_cause(issues) if judged_by is Profile.robust else issues),
         arch_type=run.blueprint.kind,
         issues=issues,
         suppressed=suppressed,
@@ -144,6 +153,7 @@ def _refuse_unknown(disabled: Collection[str]) -> None:
         raise ValueError(f"there is no check or category {', '.join(unknown)}")
 
 
-def _gravest_first(issue: IssueData) -> tuple[int, float]:
+def _gravest_first(issue: IssueData) -> tuple[int, bool, float]:
     # What belongs to no epoch, such as a crash, comes before what does.
-    return issue.severity.rank, float("-inf") if issue.epoch_index is None else issue.epoch_index
+    epoch = float("-inf") if issue.epoch_index is None else issue.epoch_index
+    return issue.severity.rank, issue.caused_by is not None, epoch

@@ -45,6 +45,42 @@ class DiagnosticThresholds:
     )
     gradient_instability_ratio: float = _limit(20.0, "ratio", "Largest batch loss over the mean of its epoch.")
 
+    # The guide's rules for the learning rate, which it gives no numbers for (guide 11.2).
+    oscillation_epochs: int = _count(6, "epochs", "Least length of a run in which turns of the loss count.", low=3)
+    oscillation_pct: float = _share(0.5, "Share of the epochs in which the loss turns from falling to rising or back.")
+    slow_epochs: int = _count(8, "epochs", "Least length of a run whose pace is judged.", low=4)
+    slow_improvement_pct: float = _share(0.10, "Improvement of the whole run below which its pace is too slow.")
+    slow_steady_pct: float = _share(0.6, "Share of the epochs in which the loss falls, if it falls steadily.")
+
+    # Checks beyond the guide: start and progress.
+    blow_up_steps: int = _count(8, "steps", "Steps (or buckets of steps) below which no start is judged.", low=3)
+    blow_up_ratio: float = _limit(3.0, "ratio", "Largest loss of the first epoch over that of the very first step.")
+    blow_up_chance_ratio: float = _limit(
+        1.5, "ratio", "Largest loss of the first epoch over that of guessing, where the number of classes is known."
+    )
+    blow_up_recovery_pct: float = _share(
+        0.9, "Share of the first loss that the run must end below to have recovered from its start."
+    )
+    initial_loss_ratio: float = _limit(
+        3.0, "ratio", "First loss over that of guessing; a sum over a batch is ten times and more."
+    )
+    far_above_chance_fall_pct: float = _share(
+        0.5, "Share of its first loss that a loss far above guessing must fall below to be coming down."
+    )
+    swing_pct: float = _share(0.2, "Swing of the loss over its level, and over all that was gained, that is no jitter.")
+    slow_flattening_pct: float = _share(
+        0.75, "Gain of the second half of a slow run over that of the first; a loss that converges falls below it."
+    )
+    near_chance_pct: float = _share(0.7, "Share of the loss of guessing above which a slow run has got nowhere.")
+    negative_loss: float = _limit(1e-3, "loss", "How far below zero a loss must be to be more than rounding.")
+    skipped_steps_pct: float = _share(
+        0.05, "Share of the steps with an infinite gradient that a gradient scaler may skip and nobody needs to know."
+    )
+    gradient_spike_warm_up: int = _count(20, "steps", "Steps (or buckets of steps) before spikes are looked for.")
+    gradient_spike_window: int = _count(64, "steps", "Steps (or buckets) before a spike that say what is usual.")
+    gradient_spike_z: float = _limit(8.0, "sigmas", "Height of a spike of the logarithm of the gradient norm.")
+    gradient_spike_ratio: float = _limit(10.0, "ratio", "Height of a spike over the median before it.")
+
     # The guide's rules: speed, memory, machine.
     throughput_drop_pct: float = _share(0.20, "Drop of the samples per second below the fastest epoch so far.")
     memory_growth_pct: float = _limit(0.25, "share", "Growth of the memory in use from the first epoch to the last.")

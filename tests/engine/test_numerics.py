@@ -50,3 +50,62 @@ def test_says_the_step(epoch, step):
 def test_report_spells_it():
     issue = diagnose(run_with(train=[1.0, math.nan])).as_dict()["issues"][0]
     assert (issue["check_id"], issue["metric_value"]) == ("nan-in-loss", "nan")
+
+
+IN_LAYER = {"non_finite_gradients": 2}
+
+
+def norms(*values, losses=None, steps=()):
+    return Run.from_epochs(
+        [
+            {"gradients": {"norm_max": value}, "loss": {"train_mean": loss}, "steps": {"grad_norm_max": list(steps)}}
+            for value, loss in zip(values, losses or [1.0] * len(values), strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("profile", BOTH)
+@pytest.mark.parametrize(
+    ("run", "epochs"),
+    [
+        pytest.param(norms(1.0, "inf", 2.0, losses=[1, "nan", "nan"]), [1], id="and the loss with it"),
+        pytest.param(norms("nan", "nan", "nan"), [0], id="every step is skipped"),
+        pytest.param(
+            Run.from_epochs([{"layer_health": {"layers": {"a": {"non_finite_gradients": 2}}}}]), [0], id="layer"
+        ),
+        pytest.param(norms(1.0, 2.0), [], id="finite"),
+        pytest.param(norms(1.0, None), [], id="not logged"),
+        pytest.param(norms(1.0, 1.0, steps=[1.0, 1e30]), [], id="large"),
+    ],
+)
+def test_inf_gradients(run, epochs, profile):
+    assert [issue.epoch_index for issue in found("inf-gradients", run, profile)] == epochs
+
+
+def test_first_steps_that_a_scaler_skips_are_held_back():
+    epochs = [
+        {"gradients": {"norm_max": "inf"}, "loss": {"train_mean": 2.0}, "steps": {"grad_norm_max": ["inf", 1, 1]}}
+    ]
+    epochs += [{"loss": {"train_mean": 1.0}, "steps": {"grad_norm_max": [1.0] * 20}}] * 3
+    run = Run.from_epochs(epochs)
+    assert found("inf-gradients", run, "guide") and found("inf-gradients", run) == []
+
+
+@pytest.mark.parametrize("profile", BOTH)
+@pytest.mark.parametrize(
+    ("hyperparameters", "losses", "severities"),
+    [
+        pytest.param({"loss": "cross_entropy"}, [1.0, -0.5], ["critical"], id="cross-entropy"),
+        pytest.param({"criterion": "MSELoss"}, [-0.5, -1.0], ["critical"], id="squared error"),
+        pytest.param({"num_classes": 10}, [-2.4, -5.6], ["warning"], id="classes, but no name"),
+        pytest.param({"loss": "cross_entropy"}, [0.1, 0.0, -1e-7], [], id="rounding"),
+        pytest.param({"loss": "gaussian_nll"}, [1.0, -2.0], [], id="density"),
+        pytest.param({"loss": "elbo"}, [1.0, -2.0], [], id="bound of a density"),
+        pytest.param({"loss": "policy_gradient", "num_classes": 4}, [1.0, -2.0], [], id="reward"),
+        pytest.param({}, [1.0, -2.0], [], id="nobody says"),
+        pytest.param({"loss": "mse"}, [1.0, None, "nan"], [], id="no number"),
+    ],
+)
+def test_loss_below_minimum(hyperparameters, losses, severities, profile):
+    run = Run.from_epochs([{"loss": {"train_mean": each}} for each in losses], hyperparameters=hyperparameters)
+    assert [issue.severity for issue in found("loss-below-minimum", run, profile)] == severities

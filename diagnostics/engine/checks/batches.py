@@ -11,6 +11,7 @@ from diagnostics.engine.curves import Floats, ratio
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import task_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 SPREAD = "loss.train_std"
@@ -31,10 +32,11 @@ def high_loss_variance(run: Run, limits: DiagnosticThresholds) -> Iterator[Findi
 
     ## What it does
     Compares the standard deviation of an epoch's batch losses with their mean; above one half is a lot. A loss near
-    zero makes every spread look large, so the robust profile compares with at least a quarter of the first loss,
-    takes the trend within the epoch out where step series show it, and leaves out the first epoch, in which the loss
-    falls by design. A single noisy epoch is information, two in a row are a warning, unless the mean falls all the
-    same: then the batches are small, but they do their work.
+    zero makes every spread look large, so the robust profile compares with at least a quarter of the first loss, or
+    of the loss of guessing where the number of classes is known. It takes the trend within the epoch out where step
+    series show it, and leaves out the first epoch, in which the loss falls by design. A single noisy epoch is
+    information, two in a row are a warning, unless the mean falls all the same: then the batches are small, but they
+    do their work.
 
     ## Why it matters
     Gradients of such batches point into different directions. Steps undo each other, and progress is slow or luck.
@@ -94,7 +96,7 @@ def _share_of_scale(run: Run, limits: DiagnosticThresholds) -> Floats:
     known = mean[np.isfinite(mean)]
     if not known.size:
         return np.full(len(run), np.nan)
-    floor = limits.loss_floor_pct * max(abs(float(known[0])), float(known[0] - known.min()))
+    floor = limits.loss_floor_pct * max(abs(float(known[0])), float(known[0] - known.min()), task_of(run).chance or 0.0)
     with np.errstate(invalid="ignore", over="ignore"):
         around = np.sqrt(np.maximum(0.0, spread**2 - _trend_variance(run)))
     return ratio(around, np.maximum(np.abs(mean), floor))

@@ -11,6 +11,7 @@ from diagnostics.engine.curves import Floats, Ints, noise, ratio
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import ACCURACY, task_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 TRAIN = "loss.train_mean"
@@ -186,27 +187,35 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
     loss = column.values[column.finite]
     if loss.size < limits.short_history:
         return None
-    if _at_chance(run, limits):
+    if is_at_chance(run, limits):
         return None
     learned = float(loss[0] - np.median(loss[-limits.loss_plateau_epochs :]))
     # The first half of a curve may bend so much that its noise cannot be told from it.
     noisy = limits.stuck_improvement_se * float(np.median(doubt(run, slice(0, len(run) // 2))))
     if learned > max(noisy, limits.stuck_improvement_pct * abs(float(loss[0]))):
         return f"converged: the loss had fallen by {learned:.3g} from {loss[0]:.4g} before it came to rest"
-    if run.column("loss.val.val_acc") and loss[0] < (known := _known_task(run, limits)):
+    if knew_its_task(run, limits):
+        known = _known_task(run, limits)
         return f"the run began with a trained model: its first loss of {loss[0]:.4g} is below {known:.3g}"
     return None
 
 
-def _at_chance(run: Run, limits: DiagnosticThresholds) -> bool:
+def is_at_chance(run: Run, limits: DiagnosticThresholds) -> bool:
     """Return whether the validation accuracy ends at that of guessing. A loss that blew up in the first epoch and fell
     back to guessing has come a long way, and learned nothing."""
-    accuracy, classes = run.column("loss.val.val_acc"), run.blueprint.classes or 0
-    if classes < 2 or not accuracy.finite.size:
+    accuracy, classes = run.column(ACCURACY), task_of(run).classes
+    if classes is None or not accuracy.finite.size:
         return False
     last = float(np.median(accuracy.values[accuracy.finite[-3:]]))
-    return last < 1 / classes + limits.chance_margin_pct * (1 - 1 / classes)
+    # Of ten thousand classes, to be right once in twenty times is a lot.
+    return last < min(2.0, 1 + limits.chance_margin_pct * (classes - 1)) / classes
+
+
+def knew_its_task(run: Run, limits: DiagnosticThresholds) -> bool:
+    """Return whether the run began with a trained classifier: its first loss is far below that of guessing."""
+    loss = run.column(TRAIN)
+    return bool(run.column(ACCURACY) and loss.finite.size and loss.values[loss.finite[0]] < _known_task(run, limits))
 
 
 def _known_task(run: Run, limits: DiagnosticThresholds) -> float:
-    return limits.known_task_pct * math.log(max(2, run.blueprint.classes or 2))
+    return limits.known_task_pct * (task_of(run).chance or math.log(2))

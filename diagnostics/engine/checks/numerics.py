@@ -9,8 +9,9 @@ import numpy as np
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.curves import Bools, Ints
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
-from diagnostics.engine.registry import Finding, Scope, check
+from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import task_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 
@@ -101,3 +102,139 @@ def _first_step(run: Run, row: int) -> int | None:
     if bad.size and first.values.size == mean.values.size and np.isfinite(first.values[bad[0]]):
         return int(first.values[bad[0]])
     return None
+
+
+NORMS = ("gradients.norm_mean", "gradients.norm_max")
+
+
+@check(
+    "inf-gradients",
+    title="NaN or infinite gradients",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.critical,
+    scope=Scope.epoch,
+    needs=("gradients.norm_mean | gradients.norm_max | steps.grad_norm_max | layers.non_finite_gradients",),
+    section="11.2",
+)
+def inf_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """A gradient is NaN or infinite.
+
+    ## What it does
+    Looks for NaN and infinity in the logged gradient norms of epochs and steps, and in the counts of single layers,
+    and reports where it began. A gradient scaler for half precision makes a few such steps and skips them, so the
+    robust profile lets them pass if they are less than 5 % of the steps and the loss stays finite to the end.
+
+    ## Why it matters
+    An optimizer that takes such a step turns the weights into NaN; a scaler that skips all of them trains nothing.
+
+    ## How to fix it
+    Find the layer and the batch where it begins, and keep the gradients finite there.
+
+    ```python
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0, error_if_nonfinite=True)
+    ```
+    """
+    hit = np.flatnonzero(_bad_gradients(run))
+    if not hit.size:
+        return
+    row = int(hit[0])
+    step, layer = _first_bad_gradient(run, row), _bad_layer(run, row)
+    where = "" if step is None else f", first at step {step}"
+    rest = f"; {hit.size} of {len(run)} epochs are affected" if hit.size > 1 else ""
+    yield Finding(
+        description=f"A gradient{f' of layer {layer!r}' if layer else ''} is NaN or infinite in epoch "
+        f"{run.epochs[row]}{where}{rest}.",
+        epoch=int(run.epochs[row]),
+        layer=layer,
+        key="gradients.norm_max",
+        value=float(run.column("gradients.norm_max").values[row]),
+        count=int(hit.size),
+        evidence={"series": list(NORMS), "epochs": run.epochs[hit].tolist(), "values": [], "step": step},
+    )
+
+
+@inf_gradients.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    for found in inf_gradients.rule(run, limits):
+        if (skipped := _skipped_share(run)) < limits.skipped_steps_pct and not _non_finite(run)[1].size:
+            found.suppressed = f"{skipped:.1%} of the steps, which were skipped: the loss stays finite"
+        yield found
+
+
+def _bad_gradients(run: Run) -> Bools:
+    columns = [run.column(name) for name in NORMS]
+    hit = np.logical_or.reduce([column.seen & ~np.isfinite(column.values) for column in columns])
+    steps, layers = run.steps("grad_norm_max"), run.layer_matrix("non_finite_gradients").values
+    hit[steps.rows[steps.seen & ~np.isfinite(steps.values)]] = True
+    return np.asarray(hit | (layers > 0).any(axis=1))
+
+
+def _first_bad_gradient(run: Run, row: int) -> int | None:
+    norm, first = run.steps("grad_norm_max"), run.steps("first")
+    bad = np.flatnonzero(norm.seen & ~np.isfinite(norm.values) & (norm.rows == row))
+    if bad.size and first.values.size == norm.values.size and np.isfinite(first.values[bad[0]]):
+        return int(first.values[bad[0]])
+    return None
+
+
+def _bad_layer(run: Run, row: int) -> str | None:
+    bad = np.flatnonzero(run.layer_matrix("non_finite_gradients").values[row] > 0)
+    # All layers below the origin are hit with it; gradients flow from the last layer to the first.
+    return run.layers[int(bad[-1])] if bad.size else None
+
+
+def _skipped_share(run: Run) -> float:
+    steps = run.steps("grad_norm_max")
+    if steps:
+        return float(np.count_nonzero(steps.seen & ~np.isfinite(steps.values)) / np.count_nonzero(steps.seen))
+    return float(np.count_nonzero(_bad_gradients(run)) / len(run))
+
+
+@check(
+    "loss-below-minimum",
+    title="Loss below its minimum",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.critical,
+    scope=Scope.epoch,
+    needs=(f"{TRAIN} | loss.val.val_loss",),
+    section="",
+)
+def loss_below_minimum(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """A loss is below zero that cannot be.
+
+    ## What it does
+    Cross-entropy, squared and absolute errors are never negative. A loss below zero is reported if the hyperparameters
+    call it by such a name, or, as a warning, if they do not name it and say how many classes there are. Likelihoods
+    of densities, rewards and other losses that may be negative are left alone.
+
+    ## Why it matters
+    The sign is wrong somewhere: the optimizer makes the predictions worse with every step, and the curve looks like
+    progress.
+
+    ## How to fix it
+    Minimize the loss itself: remove the minus sign, or the log that was taken twice, and give logits to the criterion.
+
+    ```python
+    loss = torch.nn.functional.cross_entropy(logits, targets)  # not -cross_entropy(...)
+    ```
+    """
+    task = task_of(run)
+    if not task.never_negative and (task.loss is not None or task.classes is None):
+        return
+    for name in (TRAIN, "loss.val.val_loss"):
+        values = run.column(name).values
+        hit = np.flatnonzero(values < -limits.negative_loss)
+        if hit.size:
+            epochs = run.epochs[hit].tolist()
+            yield Finding(
+                description=f"{name} is {values[hit[0]]:.4g} in epoch {epochs[0]}, below zero in {hit.size} of "
+                f"{len(run)} epochs; {task.loss or f'a loss over {task.classes} classes'} cannot be negative.",
+                epoch=epochs[0],
+                key=name,
+                value=float(values[hit[0]]),
+                count=int(hit.size),
+                severity=None if task.never_negative else IssueSeverity.warning,
+                evidence=evidence([name], epochs, values[hit].tolist(), limits, "negative_loss"),
+            )
+            return

@@ -1,0 +1,271 @@
+"""Checks on whether the run learns, and at what pace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diagnostics.engine.checks.loss import TRAIN, descent_before, doubt, event_at, is_at_chance, knew_its_task
+from diagnostics.engine.checks.start import blow_up, first_steps
+from diagnostics.engine.curves import Floats, rise_p_value
+from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.registry import Finding, Scope, check, evidence
+from diagnostics.engine.run import Run
+from diagnostics.engine.task import task_of
+from diagnostics.engine.thresholds import DiagnosticThresholds
+
+
+@check(
+    "learning-rate-too-high",
+    title="Learning rate too high",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.warning,
+    scope=Scope.session,
+    needs=(TRAIN,),
+    section="11.2",
+)
+def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """The steps are too large: the loss jumps about instead of falling.
+
+    ## What it does
+    Reports a loss that changes its direction in at least half of six or more epochs. Every converged run does that
+    too, so the robust profile asks for one of four stronger signs: a loss that blew up within the first epoch, one
+    that stays at three times the loss of guessing or more without coming down, one that fell, jumped back by more
+    than a tenth of its way and stayed there, or swings that are larger than noise and than a fifth of the descent.
+
+    ## Why it matters
+    Each step overshoots the valley it should go down into. Progress is lost as fast as it is made, or for good.
+
+    ## How to fix it
+    Divide the learning rate by ten, and let it decay.
+
+    ```python
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    ```
+    """
+    loss = _known(run)
+    turns = _turns(loss)
+    if loss.size >= limits.oscillation_epochs and turns >= limits.oscillation_pct * (loss.size - 2):
+        yield _unstable(run, limits, f"The training loss changed its direction {turns} times in {loss.size} epochs")
+
+
+@learning_rate_too_high.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    signs = (_blown_up, _far_above_chance, _relapse, _swings)
+    found = next((said for sign in signs if (said := sign(run, limits)) is not None), None)
+    if found is not None:
+        yield _unstable(run, limits, found)
+        return
+    for held in learning_rate_too_high.rule(run, limits):
+        held.suppressed = "the turns are as small as those of any converged run"
+        yield held
+
+
+def _known(run: Run) -> Floats:
+    column = run.column(TRAIN)
+    return column.values[column.finite]
+
+
+def _turns(loss: Floats) -> int:
+    ways = np.sign(np.diff(loss))
+    return int(np.count_nonzero(ways[1:] * ways[:-1] < 0))
+
+
+def _blown_up(run: Run, limits: DiagnosticThresholds) -> str | None:
+    found = blow_up(run, limits)
+    return found and f"Within the first epoch the loss went from {found[0]:.4g} to {found[1]:.4g} and never recovered"
+
+
+def _far_above_chance(run: Run, limits: DiagnosticThresholds) -> str | None:
+    chance, loss = task_of(run).chance, _known(run)
+    if chance is None or loss.size < 3 or loss.min() <= limits.initial_loss_ratio * chance:
+        return None
+    if np.median(loss[-3:]) < limits.far_above_chance_fall_pct * loss[0]:
+        return None
+    return f"The training loss stays at {loss.min():.4g} or more, while guessing costs {chance:.3g}"
+
+
+def _relapse(run: Run, limits: DiagnosticThresholds) -> str | None:
+    """Return how the loss fell, more than doubled within one epoch, and stayed where it was thrown."""
+    loss = run.column(TRAIN).values
+    for row in np.flatnonzero(loss[1:] > limits.loss_explosion_ratio * np.abs(loss[:-1])) + 1:
+        jump = float(loss[row] - loss[row - 1])
+        noise = limits.explosion_jump_se * (_error(run, int(row) - 1) or _jitter(run, int(row)))
+        stays = loss[row + 1 : row + 1 + limits.recovery_epochs]
+        rate = run.column("learning_rate").values
+        # A warm restart raises the rate on purpose.
+        restarts = bool(rate[row] > 1.5 * rate[row - 1])
+        lost = limits.divergence_descent_pct * descent_before(loss, int(row) - 1)
+        if restarts or stays.size < limits.recovery_epochs or jump <= max(noise, lost):
+            continue
+        if np.all(stays > loss[row - 1] + jump / 2):
+            return f"The training loss jumped from {loss[row - 1]:.4g} to {loss[row]:.4g} and stayed there"
+    return None
+
+
+def _error(run: Run, row: int) -> float:
+    """Return the standard error of a difference of two means as the batches of one epoch say it; 0 if they do not."""
+    spread, batches = run.column("loss.train_std").values[row], run.column("loss.n_batches").values[row]
+    return float(np.sqrt(2 / batches) * spread) if batches > 1 and np.isfinite(spread) else 0.0
+
+
+def _jitter(run: Run, row: int) -> float:
+    return float(doubt(run, event_at(run.column(TRAIN).values, row - 1, row))[row - 1])
+
+
+def _swings(run: Run, limits: DiagnosticThresholds) -> str | None:
+    loss = _known(run)
+    if loss.size < limits.oscillation_epochs or _turns(loss) < limits.oscillation_pct * (loss.size - 2):
+        return None
+    batches, spread = run.column("loss.n_batches").values, run.column("loss.train_std").values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = float(np.nanmedian(spread / np.sqrt(batches))) if np.isfinite(spread * batches).any() else np.nan
+    # The swings are what is to be judged, so only the batches can say what noise is.
+    if not np.isfinite(error):
+        return None
+    size, best = float(np.median(np.abs(np.diff(loss)))), float(loss[0] - loss.min())
+    bars = (limits.divergence_rise_se * error, limits.swing_pct * abs(float(np.median(loss))), limits.swing_pct * best)
+    return f"The training loss swings by {size:.3g} from epoch to epoch" if size > max(bars) else None
+
+
+def _unstable(run: Run, limits: DiagnosticThresholds, said: str) -> Finding:
+    rate = run.column("learning_rate")
+    at = f", at a learning rate of {rate.values[rate.finite].max():.3g}" if rate.finite.size else ""
+    loss = run.column(TRAIN).values
+    return Finding(
+        description=f"{said}{at}.",
+        key=TRAIN,
+        value=float(loss[-1]) if loss.size else None,
+        evidence=evidence([TRAIN], [], [], limits, "oscillation_pct"),
+    )
+
+
+@check(
+    "learning-rate-too-low",
+    title="Learning rate too low",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.warning,
+    scope=Scope.session,
+    needs=(TRAIN,),
+    section="11.2",
+)
+def learning_rate_too_low(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """The steps are too small: the loss falls steadily, but hardly.
+
+    ## What it does
+    Looks for a loss that falls in most of eight or more epochs and in all by less than 10 %. The robust profile also
+    asks that the fall is a significant trend and does not flatten (the second half of the run brings as much as the
+    first, or nearly), and that the run did not begin with a trained model. It is a warning where the number of
+    classes is known and the loss is still near that of guessing, else information.
+
+    ## Why it matters
+    The direction is right and the pace is not: the run ends long before it gets anywhere.
+
+    ## How to fix it
+    Multiply the learning rate by ten, and see that no schedule or gradient clipping makes the steps smaller.
+
+    ```python
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    ```
+    """
+    loss = _known(run)
+    if loss.size < limits.slow_epochs or loss[0] <= 0:
+        return
+    gain = float(loss[0] - loss[-1]) / float(loss[0])
+    falls = np.count_nonzero(np.diff(loss) < 0) / (loss.size - 1)
+    if 0 < gain < limits.slow_improvement_pct and falls >= limits.slow_steady_pct:
+        rate = run.column("learning_rate")
+        at = f" at a learning rate of {np.median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
+        yield Finding(
+            description=f"In {loss.size} epochs the training loss fell steadily{at}, but only by {gain:.2%}, from "
+            f"{loss[0]:.4g} to {loss[-1]:.4g}.",
+            key=TRAIN,
+            value=float(loss[-1]),
+            evidence=evidence([TRAIN], [], [], limits, "slow_improvement_pct") | {"improvement": gain},
+        )
+
+
+@learning_rate_too_low.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    loss, chance = _known(run), task_of(run).chance
+    for found in learning_rate_too_low.rule(run, limits):
+        half = loss.size // 2
+        first, second = float(loss[0] - loss[half]), float(loss[half] - loss[-1])
+        if rise_p_value(-loss) >= limits.trend_p_value:
+            found.suppressed = "the fall is no significant trend"
+        elif second < limits.slow_flattening_pct * first:
+            found.suppressed = "the loss flattens: it converges"
+        elif knew_its_task(run, limits) or (chance and loss[0] < limits.known_task_pct * chance):
+            found.suppressed = "the run began with a trained model"
+        elif chance is None or loss[-1] < limits.near_chance_pct * chance:
+            found.severity = IssueSeverity.info
+        yield found
+
+
+@check(
+    "not-learning",
+    title="The model does not learn",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.warning,
+    scope=Scope.session,
+    needs=(TRAIN,),
+    section="",
+)
+def not_learning(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """The run ends no better than it began.
+
+    ## What it does
+    From five epochs on, compares the last losses with the first, that of the very first step where steps were logged.
+    A run that has gained less than noise (three standard errors) or less than 5 % has learned nothing, unless it
+    began with a trained model, or its validation gets better. So has a classifier whose validation accuracy ends at
+    that of guessing, however far its loss came.
+
+    ## Why it matters
+    Everything the run costs is wasted. Parameters that never change, gradients that do not arrive, labels that do not
+    belong to their samples and a learning rate far off all look like this.
+
+    ## How to fix it
+    Train on a single batch first: a model that cannot learn that by heart has a bug, not a wrong setting.
+
+    ```python
+    x, y = next(iter(loader))
+    for step in range(200):
+        optimizer.zero_grad()
+        criterion(model(x), y).backward()
+        optimizer.step()
+    ```
+    """
+    loss = _known(run)
+    if loss.size < limits.short_history:
+        return
+    said = _no_better(run, limits, loss)
+    if is_at_chance(run, limits):
+        said = "The validation accuracy ends at that of guessing"
+    if said is not None:
+        yield Finding(
+            description=f"{said}: the training loss went from {loss[0]:.4g} to {loss[-1]:.4g} in {loss.size} epochs.",
+            key=TRAIN,
+            value=float(loss[-1]),
+            evidence=evidence([TRAIN], [], [], limits, "stuck_improvement_pct"),
+        )
+
+
+def _no_better(run: Run, limits: DiagnosticThresholds, loss: Floats) -> str | None:
+    steps = first_steps(run)
+    start = max(float(loss[0]), float(np.median(steps[:3]))) if np.isfinite(steps[:3]).all() and steps.size else loss[0]
+    learned = float(start - np.median(loss[-3:]))
+    noisy = limits.stuck_improvement_se * float(np.median(doubt(run, slice(0, len(run) // 2))))
+    enough = max(noisy, limits.stuck_improvement_pct * abs(float(start)))
+    best = float(start - loss.min())
+    if learned > enough or best > 2 * enough or knew_its_task(run, limits) or _validation_improves(run, limits):
+        return None
+    return "The run ends no better than it began"
+
+
+def _validation_improves(run: Run, limits: DiagnosticThresholds) -> bool:
+    val, accuracy = (run.column(name) for name in ("loss.val.val_loss", "loss.val.val_acc"))
+    known, right = val.values[val.finite], accuracy.values[accuracy.finite]
+    falls = known.size >= 2 and known[0] - np.median(known[-3:]) > limits.stuck_improvement_pct * abs(known[0])
+    return bool(falls or (right.size >= 2 and np.median(right[-3:]) - right[0] > limits.chance_margin_pct))

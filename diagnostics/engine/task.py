@@ -1,0 +1,48 @@
+"""What a run says it learns: the kind of its loss and the number of its classes."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from diagnostics.engine.reading import integer
+from diagnostics.engine.run import Run
+
+_LOSS_NAMES = ("loss", "criterion", "loss_fn", "loss_function", "loss_name", "objective")
+_CLASS_NAMES = ("num_classes", "n_classes", "classes", "num_labels", "vocab_size")
+_CROSS_ENTROPY = re.compile(r"cross_?entropy|^ce(_?loss)?$|^bce|softmax_?loss", re.IGNORECASE)
+_NEVER_NEGATIVE = re.compile(
+    r"^(mse|l1|l2|mae|rmse|bce|huber|smooth_?l1|hinge)|squared_?error|absolute_?error|focal", re.IGNORECASE
+)
+ACCURACY = "loss.val.val_acc"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """``classes`` is None unless the run is known to tell classes apart; ``loss`` is what its author called it."""
+
+    loss: str | None
+    classes: int | None
+    never_negative: bool
+    """Whether the loss is by its name one that cannot fall below zero."""
+
+    @property
+    def chance(self) -> float | None:
+        """Cross-entropy of guessing: the logarithm of the number of classes."""
+        return math.log(self.classes) if self.classes else None
+
+
+def task_of(run: Run) -> Task:
+    """Return the task of ``run`` by its hyperparameters; without any, an accuracy tells that there are classes."""
+    given = {str(name).lower(): value for name, value in run.hyperparameters.items()}
+    named = next((value for name in _LOSS_NAMES if isinstance(value := given.get(name), str)), None)
+    told = next((count for name in _CLASS_NAMES if (count := integer(given.get(name)))), None)
+    crosses = named is not None and bool(_CROSS_ENTROPY.search(named))
+    guessed = run.blueprint.classes if crosses or (named is None and run.column(ACCURACY)) else None
+    classes = told if told and (named is None or crosses) else guessed
+    return Task(
+        loss=named,
+        classes=classes if classes and classes >= 2 else None,
+        never_negative=named is not None and (crosses or bool(_NEVER_NEGATIVE.search(named))),
+    )

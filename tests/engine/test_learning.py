@@ -1,0 +1,124 @@
+"""Whether a run learns, and at what pace."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from diagnostics.engine import DiagnosticThresholds
+from tests.engine.tools import BOTH, found, held_back, run_with
+
+CLASSES = {"loss": "cross_entropy", "num_classes": 10}
+CREEP = [2.30 - 0.002 * epoch for epoch in range(16)]
+SAW = [2.0, 1.0, 1.9, 0.9, 2.1, 1.0, 1.8, 1.1, 2.0, 0.9]
+DECAY = [0.2 + 2.1 * math.exp(-epoch / 6) for epoch in range(30)]
+
+
+def noisy(level, seed, curve=DECAY):
+    return (np.array(curve) * (1 + level * np.random.default_rng(seed).normal(size=len(curve)))).tolist()
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_swings_are_a_learning_rate_too_high(profile):
+    run = run_with(train=SAW, std=[0.2] * 10, batches=[50] * 10)
+    assert len(found("learning-rate-too-high", run, profile)) == 1
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param({"train": [9580, 14580, 2884, 9000, 5100, 8000]}, id="far above guessing"),
+        pytest.param(
+            {"train": [2.2, 1.2, 0.3, 0.2, 0.19, 0.99, 0.8, 0.8, 0.7], "std": [0.2] * 9, "batches": [50] * 9},
+            id="thrown back and not recovered",
+        ),
+    ],
+)
+def test_learning_rate_too_high(columns):
+    assert found("learning-rate-too-high", run_with(**columns, hyperparameters=CLASSES))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param({"train": DECAY}, id="decay"),
+        pytest.param({"train": noisy(0.05, 1), "std": [0.5] * 30, "batches": [20] * 30}, id="noisy decay"),
+        pytest.param({"train": SAW, "std": [4.0] * 10, "batches": [8] * 10}, id="noisy batches"),
+        pytest.param({"train": SAW}, id="nothing says what noise is"),
+        pytest.param({"train": [995, 642, 426, 292, 219, 177, 147]}, id="comes down from large weights"),
+        pytest.param({"train": [2.2, 0.3, 0.1, 0.8, 0.3, 0.1, 0.05], "rate": [2, 1, 0, 2, 1, 0.1, 0]}, id="restart"),
+        pytest.param({"train": [math.nan] * 9}, id="nan"),
+    ],
+)
+def test_silent_about_the_learning_rate(columns):
+    run = run_with(**columns, hyperparameters=CLASSES)
+    assert found("learning-rate-too-high", run) == [] and found("learning-rate-too-low", run) == []
+
+
+def test_turns_of_a_converged_run_are_held_back():
+    run = run_with(train=noisy(0.02, 3, [1.0] * 20))
+    assert found("learning-rate-too-high", run, "guide") and "converged" in held_back("learning-rate-too-high", run)[0]
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_creeping_loss_is_a_learning_rate_too_low(profile):
+    run = run_with(train=CREEP, hyperparameters=CLASSES)
+    assert [issue.severity for issue in found("learning-rate-too-low", run, profile)] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        pytest.param({"train": [2.3 - 0.2 * (1 - 0.5**epoch) for epoch in range(12)]}, "flattens", id="converges"),
+        pytest.param({"train": [0.3 - 0.002 * epoch for epoch in range(12)]}, "trained model", id="fine-tuning"),
+        pytest.param(
+            {"train": [2.3, 2.2999, 2.3, 2.2998, 2.2999, 2.2997, 2.30, 2.2998, 2.2995]}, "no significant", id="noise"
+        ),
+    ],
+)
+def test_slow_pace_is_held_back(columns, reason):
+    run = run_with(**columns, hyperparameters=CLASSES)
+    limits = DiagnosticThresholds(slow_steady_pct=0.4)
+    assert found("learning-rate-too-low", run, limits=limits) == []
+    assert reason in held_back("learning-rate-too-low", run, limits)[0]
+
+
+def test_slow_pace_of_an_unknown_loss_is_information():
+    assert [issue.severity for issue in found("learning-rate-too-low", run_with(train=CREEP))] == ["info"]
+
+
+@pytest.mark.parametrize("profile", BOTH)
+@pytest.mark.parametrize(
+    ("columns", "fires"),
+    [
+        pytest.param({"train": [2.305, 2.304, 2.306, 2.305, 2.304, 2.305]}, True, id="flat"),
+        pytest.param({"train": [9.0, 2.4, 2.31, 2.3, 2.3, 2.3], "accuracy": [0.1] * 6}, True, id="at chance"),
+        pytest.param({"train": [-1.0, -5.0, -60.0, -361.0, -1282.0]}, False, id="falling below zero"),
+        pytest.param({"train": DECAY}, False, id="learns"),
+        pytest.param({"train": [2.3, 2.3, 2.3]}, False, id="too short"),
+        pytest.param({"train": [0.07, 0.066, 0.066, 0.067, 0.068], "accuracy": [0.97] * 5}, False, id="trained model"),
+        pytest.param(
+            {"train": [2.3] * 6, "accuracy": [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]}, False, id="validation gets better"
+        ),
+        pytest.param({"train": [0.69] * 6, "val": [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]}, False, id="validation loss falls"),
+        pytest.param({"train": [1.4, 0.9, 0.6, 0.8, 1.2, 1.4, 1.4]}, False, id="learned, then lost it"),
+        pytest.param({"train": [math.nan] * 6}, False, id="nan"),
+    ],
+)
+def test_not_learning(columns, fires, profile):
+    assert bool(found("not-learning", run_with(**columns, hyperparameters=CLASSES), profile)) is fires
+
+
+def test_of_many_classes_little_accuracy_is_much():
+    words = {"loss": "cross_entropy", "num_classes": 50_000}
+    run = run_with(train=[10.8, 8, 7, 6.5, 6.2], accuracy=[0.01, 0.02, 0.03, 0.03, 0.04], hyperparameters=words)
+    assert found("not-learning", run) == []
+
+
+@pytest.mark.parametrize("check_id", ["learning-rate-too-high", "learning-rate-too-low", "not-learning"])
+def test_noise_around_a_decay_is_silent(check_id):
+    for seed in range(40):
+        run = run_with(train=noisy(0.05, seed), std=[0.3] * 30, batches=[20] * 30, hyperparameters=CLASSES)
+        assert found(check_id, run) == []

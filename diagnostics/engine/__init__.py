@@ -36,6 +36,20 @@ check_first_epoch_blow_up = on_epochs("first-epoch-blow-up")
 check_initial_loss = on_epochs("initial-loss")
 check_inf_gradients = on_epochs("inf-gradients")
 check_loss_below_minimum = on_epochs("loss-below-minimum")
+check_profiler_hotspot = on_epochs("profiler-hotspot")
+check_backward_dominance = on_epochs("backward-dominance")
+check_fwd_bwd_ratio = on_epochs("fwd-bwd-ratio")
+check_device_underutilization = on_epochs("device-underutilization")
+check_over_parameterized_layer = on_epochs("over-parameterized-layer")
+check_compute_inefficient_layer = on_epochs("compute-inefficient-layer")
+check_dead_neurons = on_epochs("dead-neurons")
+check_vanishing_gradients = on_epochs("vanishing-gradients")
+check_frozen_output = on_epochs("frozen-output")
+check_activation_collapse = on_epochs("activation-collapse")
+check_redundant_layers = on_epochs("redundant-layers")
+check_high_carbon_intensity = on_epochs("high-carbon-intensity")
+check_wasted_carbon = on_epochs("wasted-carbon")
+check_unintended_freeze = on_architecture("unintended-freeze")
 _check_fc_dominates = on_architecture("fc-dominates")
 _check_conv_bottleneck = on_architecture("conv-bottleneck")
 _check_missing_pooling = on_architecture("missing-pooling")
@@ -75,6 +89,20 @@ __all__ = [
     "check_initial_loss",
     "check_inf_gradients",
     "check_loss_below_minimum",
+    "check_profiler_hotspot",
+    "check_backward_dominance",
+    "check_fwd_bwd_ratio",
+    "check_device_underutilization",
+    "check_over_parameterized_layer",
+    "check_compute_inefficient_layer",
+    "check_dead_neurons",
+    "check_vanishing_gradients",
+    "check_frozen_output",
+    "check_activation_collapse",
+    "check_redundant_layers",
+    "check_high_carbon_intensity",
+    "check_wasted_carbon",
+    "check_unintended_freeze",
     "check_loss_divergence",
     "check_loss_explosion",
     "check_loss_plateau",

@@ -41,6 +41,17 @@ class Layer:
     kernel: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
     groups: int = 1
+    trainable: bool | None = None
+    node: LayerNode | None = None
+    """The layer as the graph has it, for what only some kinds of layers have."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple((self.node.input_shape if self.node else None) or ())
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return tuple((self.node.output_shape if self.node else None) or ())
 
     @property
     def downsamples(self) -> bool:
@@ -180,6 +191,8 @@ def _layer(name: str, node: LayerNode | None, info: LayerInfo | None, total: int
         kernel=_spatial(node.kernel_size, kind) if node else (),
         stride=_spatial(node.stride, kind) if node else (),
         groups=(node.groups if node else None) or 1,
+        trainable=info.trainable if info else None,
+        node=node,
     )
 
 

@@ -102,6 +102,33 @@ class DiagnosticThresholds:
         0.95, "Correlation of two layers' outputs above which one of them adds little."
     )
 
+    dead_layer_sparsity: float = _share(
+        0.9, "Share of near-zero weights of a layer that counts as dead altogether if its output never changes."
+    )
+    hotspot_pct: float = _share(0.40, "Share of the profiled compute that one layer may take.")
+    backward_pct: float = _share(0.45, "Share of a step that the backward pass may take.")
+    fwd_bwd_ratio: float = _limit(0.15, "ratio", "Time of the forward pass over that of the backward pass.")
+    share_mismatch: float = _limit(10.0, "ratio", "Share of the parameters over that of the compute, or the reverse.")
+    frozen_output_change: float = _limit(
+        1e-8, "change", "Relative change of an output between batches below which it is the same."
+    )
+    activation_variance: float = _limit(
+        1e-6, "variance", "Variance of a layer's outputs below which they are the same."
+    )
+    carbon_ratio: float = _limit(2.0, "ratio", "Emissions per second of an epoch over the median of the run.")
+
+    # Gates of the robust profile: layers and profiles.
+    vanishing_gradient_ratio: float = _limit(
+        1e3, "ratio", "Gradient norm of the strongest layer over that of a layer whose gradient has vanished."
+    )
+    hotspot_layers: int = _count(3, "layers", "Profiled layers below which one always takes most of the compute.")
+    backward_normal_ratio: float = _limit(
+        2.2, "ratio", "Time of the backward pass over that of the forward pass; two products for one make it twice."
+    )
+    notable_share: float = _share(0.05, "Share of the parameters below which a layer's size is not worth a word.")
+    notable_compute: float = _share(0.10, "Share of the compute below which a layer's work is not worth a word.")
+    notable_co2_g: float = _limit(1.0, "grams", "Emissions below which a footprint is not worth a word.")
+
     # The guide's rules: convolutional networks.
     fc_dominates_pct: float = _share(0.92, "Share of all parameters that one Linear layer may hold.")
     conv_bottleneck_pct: float = _share(0.60, "Share of all parameters that one convolution may hold.")

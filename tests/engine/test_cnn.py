@@ -135,3 +135,17 @@ def test_early_channel_explosion(channels, fires, profile):
 def test_large_images_have_room_for_channels():
     layers = network(conv("conv1", in_channels=1, out_channels=64), input_shape=[1, 1, 512, 512])
     assert hit("early-channel-explosion", layers) == [] and hit("early-channel-explosion", layers, "guide") == ["conv1"]
+
+
+def shaped(name, before, after, kind=conv):
+    name, of, count, fields = kind(name)
+    return name, of, count, {**fields, "input_shape": before, "output_shape": after}
+
+
+@pytest.mark.parametrize("profile", BOTH)
+@pytest.mark.parametrize(("side", "fires"), [(8, True), (4, False)], ids=["same size", "a function pools"])
+def test_pooling_by_a_function_shows_in_the_shapes(side, fires, profile):
+    first = shaped("conv1", [64, 1, 8, 8], [64, 8, 8, 8])
+    rest = [shaped(f"conv{place}", [64, 8, side, side], [64, 8, side, side]) for place in (2, 3)]
+    head = shaped("fc", [64, 8 * side * side], [64, 10], linear)
+    assert bool(found("missing-pooling", run_with(architecture=network(first, *rest, head)), profile)) is fires

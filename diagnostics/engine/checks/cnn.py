@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from diagnostics.engine.architecture import Blueprint, Layer
@@ -137,8 +138,9 @@ def missing_pooling(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
 
     ## What it does
     Follows the network in the order of execution and reports three or more convolutions with no pooling between them;
-    a convolution with a stride pools too. The robust profile reports them only if nothing pools before a fully
-    connected layer either: blocks of several convolutions that end in pooling are what VGG and ResNet are made of.
+    a convolution with a stride pools too, and so does a function, seen by the smaller image that the next layer gets.
+    The robust profile reports them only if nothing pools before a fully connected layer either: blocks of several
+    convolutions that end in pooling are what VGG and ResNet are made of.
 
     ## Why it matters
     Without pooling the feature map keeps its size. Every convolution works on all of it, the receptive field grows
@@ -170,6 +172,8 @@ def _unpooled(network: Blueprint, limits: DiagnosticThresholds) -> Iterator[tupl
     """Yield rows of convolutions without pooling, and the layer that ends them: one that pools, a Linear, or none."""
     row: list[Layer] = []
     for layer in (*network.layers, None):
+        if layer is not None and row and _pooled_between(row[-1], layer):
+            row = []
         ends = layer is None or layer.downsamples or layer.category == "linear"
         if ends and len(row) >= limits.missing_pooling_convs:
             yield row, layer
@@ -177,6 +181,16 @@ def _unpooled(network: Blueprint, limits: DiagnosticThresholds) -> Iterator[tupl
             row = []
         elif layer is not None and layer.category == "convolution":
             row = [*row, layer]
+
+
+def _pooled_between(before: Layer, after: Layer) -> bool:
+    """Return whether less arrives at ``after`` than left ``before``: a function may pool where no layer does."""
+    left, arrives = before.output_shape, after.input_shape
+    if len(left) < 3 or len(arrives) < 2:
+        return False
+    if after.category == "linear":
+        return len(arrives) == 2 and arrives[1] < math.prod(left[1:])
+    return len(arrives) == len(left) and max(arrives[2:]) < max(left[2:])
 
 
 def _unpooled_row(row: list[Layer], limits: DiagnosticThresholds) -> Finding:

@@ -1,0 +1,356 @@
+"""Checks on the health of single layers, by statistics of weights, gradients and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diagnostics.engine.curves import Bools, Floats
+from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.registry import Finding, Scope, check, evidence
+from diagnostics.engine.run import Run
+from diagnostics.engine.thresholds import DiagnosticThresholds
+
+_KEEPS_ITS_INPUT = {"normalization", "activation", "dropout", "pooling", "container"}
+
+
+def _values(run: Run, statistic: str) -> Floats:
+    return run.layer_matrix(statistic).values.astype(np.float64)
+
+
+def _raised(run: Run, flag: str) -> Bools:
+    return np.asarray(run.layer_matrix(flag).values == 1)
+
+
+def _hit(hit: Bools) -> list[int]:
+    return [int(layer) for layer in np.flatnonzero(hit.any(axis=0))]
+
+
+def _sustained(run: Run, hit: Bools, seen: Bools, layer: int) -> bool:
+    """Return whether a layer is hit in the last window that says anything of it, and in half of all of them."""
+    rows = np.flatnonzero(seen[:, layer])
+    return bool(rows.size and hit[rows[-1], layer] and np.count_nonzero(hit[rows, layer]) * 2 >= rows.size)
+
+
+def _category(run: Run, layer: str) -> str:
+    return next((each.category for each in run.blueprint.layers if each.id == layer), "other")
+
+
+def _is_frozen(run: Run, layer: int) -> bool:
+    trainable = _values(run, "trainable")[:, layer]
+    known = trainable[np.isfinite(trainable)]
+    if known.size:
+        return bool(known[-1] == 0)
+    return any(each.id == run.layers[layer] and each.trainable is False for each in run.blueprint.layers)
+
+
+def _finding(
+    run: Run, layer: int, hit: Bools, statistic: str, said: str, limits: DiagnosticThresholds, threshold: str
+) -> Finding:
+    rows = np.flatnonzero(hit[:, layer])
+    values = _values(run, statistic)[rows, layer]
+    epochs = run.epochs[rows].tolist()
+    windows = f"epoch {epochs[0]}" if len(epochs) == 1 else f"{len(epochs)} epochs, first in epoch {epochs[0]}"
+    return Finding(
+        description=f"Layer {run.layers[layer]!r} {said} in {windows}.",
+        epoch=epochs[0],
+        layer=run.layers[layer],
+        key=f"layers.{statistic}",
+        value=float(values[-1]),
+        evidence=evidence([f"layers.{statistic}"], epochs, values.tolist(), limits, threshold),
+    )
+
+
+@check(
+    "dead-neurons",
+    title="Dead layer",
+    category=IssueCategory.sustainability,
+    severity=IssueSeverity.warning,
+    scope=Scope.layer,
+    needs=("layers.weight_sparsity | layers.is_dead",),
+    section="6.6",
+)
+def dead_neurons(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """Most weights of a layer are zero, or the layer is dead altogether.
+
+    ## What it does
+    Reports layers with more than half of their weights near zero. If more than 90 % are, and the output stays the
+    same between batches, the layer is dead and the finding critical. The robust profile asks that it lasts, and lets
+    embeddings, frozen layers and layers pass that were that sparse from their start and do get a gradient: pruning
+    and adapters look like that.
+
+    ## Why it matters
+    A dead layer costs memory and time and passes nothing on; what lies before it does not learn either.
+
+    ## How to fix it
+    Initialize the layer anew, use an activation that cannot die, and lower the learning rate and the weight decay.
+
+    ```python
+    nn.init.kaiming_normal_(layer.weight)
+    activation = nn.LeakyReLU(0.01)  # was nn.ReLU()
+    ```
+    """
+    sparse, dead = _dead(run, limits)
+    for layer in _hit(sparse | dead):
+        is_dead = bool(dead[:, layer].any())
+        share = np.nanmax(np.append(_values(run, "weight_sparsity")[:, layer], 0.0))
+        said = f"has {share:.0%} of its weights near zero" + (" and an output that never changes" if is_dead else "")
+        found = _finding(run, layer, sparse | dead, "weight_sparsity", said, limits, "dead_neuron_sparsity")
+        found.severity = IssueSeverity.critical if is_dead else None
+        yield found
+
+
+@dead_neurons.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    sparse, dead = _dead(run, limits)
+    seen = run.layer_matrix("weight_sparsity").seen | run.layer_matrix("is_dead").seen
+    for found in dead_neurons.rule(run, limits):
+        layer = run.layers.index(str(found.layer))
+        if not _sustained(run, sparse | dead, seen, layer):
+            found.suppressed = "it did not last"
+        elif _category(run, str(found.layer)) == "embedding":
+            found.suppressed = "rows of an embedding stay as they are until their symbol is seen"
+        elif _is_frozen(run, layer):
+            found.suppressed = "the layer is frozen"
+        elif _sparse_by_design(run, layer, limits):
+            found.suppressed = "sparse from the start, and it gets a gradient: pruned, or an adapter"
+        yield found
+
+
+def _dead(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Bools]:
+    share, change = _values(run, "weight_sparsity"), _values(run, "output_change")
+    constant = (change < limits.frozen_output_change) | _raised(run, "has_frozen_output")
+    return share > limits.dead_neuron_sparsity, _raised(run, "is_dead") | (
+        constant & (share > limits.dead_layer_sparsity)
+    )
+
+
+def _sparse_by_design(run: Run, layer: int, limits: DiagnosticThresholds) -> bool:
+    share, norm = (_values(run, name)[:, layer] for name in ("weight_sparsity", "gradient_norm_mean"))
+    share, norm = share[np.isfinite(share)], norm[np.isfinite(norm)]
+    from_start = share.size and share[0] > limits.dead_neuron_sparsity
+    return bool(from_start and norm.size and norm[-1] > limits.vanishing_gradient_threshold)
+
+
+@check(
+    "vanishing-gradients",
+    title="Vanishing gradients",
+    category=IssueCategory.sustainability,
+    severity=IssueSeverity.warning,
+    scope=Scope.layer,
+    needs=("layers.gradient_norm_mean | layers.has_vanishing_gradients",),
+    section="6.7",
+)
+def vanishing_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """Hardly any gradient arrives at a layer.
+
+    ## What it does
+    Reports layers whose mean gradient norm is below 1e-7. The robust profile asks that it lasts and that other layers
+    do get a gradient, a thousand times as much; frozen layers, and whole networks that have converged, are left out.
+
+    ## Why it matters
+    A layer without a gradient does not learn: it stays as random as it was initialized.
+
+    ## How to fix it
+    Add skip connections and normalization, and replace saturating activations such as sigmoid and tanh.
+
+    ```python
+    x = x + self.block(self.norm(x))  # the gradient passes through the sum
+    ```
+    """
+    tiny = _tiny(run, limits)
+    for layer in _hit(tiny):
+        norms = _values(run, "gradient_norm_mean")[tiny[:, layer], layer]
+        mean = f" (average norm {np.nanmean(norms):.2g})" if np.isfinite(norms).any() else ""
+        said = f"gets almost no gradient{mean}"
+        yield _finding(run, layer, tiny, "gradient_norm_mean", said, limits, "vanishing_gradient_threshold")
+
+
+@vanishing_gradients.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    tiny, norms = _tiny(run, limits), run.layer_matrix("gradient_norm_mean")
+    seen = norms.seen | run.layer_matrix("has_vanishing_gradients").seen
+    strongest = np.where(np.isfinite(norms.values), norms.values, 0.0).max(axis=1, initial=0.0)
+    for found in vanishing_gradients.rule(run, limits):
+        layer = run.layers.index(str(found.layer))
+        last = float(norms.values[np.flatnonzero(seen[:, layer])[-1], layer])
+        most = float(strongest[np.flatnonzero(tiny[:, layer])].max())
+        if _is_frozen(run, layer):
+            found.suppressed = "the layer is frozen"
+        elif not _sustained(run, tiny, seen, layer):
+            found.suppressed = "it did not last"
+        elif len(run.layers) > 1 and np.isfinite(last) and most < limits.vanishing_gradient_ratio * max(last, 1e-30):
+            found.suppressed = "no layer gets much more: the network has converged"
+        yield found
+
+
+def _tiny(run: Run, limits: DiagnosticThresholds) -> Bools:
+    below = _values(run, "gradient_norm_mean") < limits.vanishing_gradient_threshold
+    return np.asarray(below | _raised(run, "has_vanishing_gradients"))
+
+
+@check(
+    "frozen-output",
+    title="Frozen output",
+    category=IssueCategory.sustainability,
+    severity=IssueSeverity.warning,
+    scope=Scope.layer,
+    needs=("layers.output_change | layers.has_frozen_output",),
+    section="6.8",
+)
+def frozen_output(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """A layer gives the same output whatever its input is.
+
+    ## What it does
+    Reports layers whose output does not change between batches. The robust profile asks that it lasts, and leaves out
+    embeddings: those of positions get the same input in every batch.
+
+    ## Why it matters
+    Nothing of the data passes through such a layer. All that follows it works on a constant.
+
+    ## How to fix it
+    Look for dead activations, zero weights or a constant input before the layer, and initialize it anew.
+
+    ```python
+    model.fc1.reset_parameters()
+    ```
+    """
+    frozen = _frozen(run, limits)
+    for layer in _hit(frozen):
+        said = "gives the same output for every batch"
+        yield _finding(run, layer, frozen, "output_change", said, limits, "frozen_output_change")
+
+
+@frozen_output.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    frozen = _frozen(run, limits)
+    seen = run.layer_matrix("output_change").seen | run.layer_matrix("has_frozen_output").seen
+    for found in frozen_output.rule(run, limits):
+        if _category(run, str(found.layer)) == "embedding":
+            found.suppressed = "an embedding of positions has the same input in every batch"
+        elif not _sustained(run, frozen, seen, run.layers.index(str(found.layer))):
+            found.suppressed = "it did not last"
+        yield found
+
+
+def _frozen(run: Run, limits: DiagnosticThresholds) -> Bools:
+    return np.asarray((_values(run, "output_change") < limits.frozen_output_change) | _raised(run, "has_frozen_output"))
+
+
+@check(
+    "activation-collapse",
+    title="Activation collapse",
+    category=IssueCategory.sustainability,
+    severity=IssueSeverity.warning,
+    scope=Scope.layer,
+    needs=("layers.activation_variance | layers.has_low_activation_variance",),
+    section="6.9",
+)
+def activation_collapse(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """A layer gives almost the same value for everything.
+
+    ## What it does
+    Reports layers whose activations have a variance below 1e-6. Small outputs have small variances without any harm,
+    so the robust profile compares with the square of their mean, or else with the layer's first window, and asks that
+    the collapse lasts.
+
+    ## Why it matters
+    The layer has lost its power to tell inputs apart, and no later layer can bring it back.
+
+    ## How to fix it
+    Normalize the input of the layer, and lower the weight decay if it pulls the weights to zero.
+
+    ```python
+    self.norm = nn.LayerNorm(features)
+    ```
+    """
+    flat = _flat(run, limits)
+    for layer in _hit(flat):
+        said = "gives almost the same value for every input"
+        yield _finding(run, layer, flat, "activation_variance", said, limits, "activation_variance")
+
+
+@activation_collapse.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    flat = _flat(run, limits)
+    seen = run.layer_matrix("activation_variance").seen | run.layer_matrix("has_low_activation_variance").seen
+    for found in activation_collapse.rule(run, limits):
+        layer = run.layers.index(str(found.layer))
+        if not _sustained(run, flat, seen, layer):
+            found.suppressed = "it did not last"
+        elif not _collapsed(run, layer, limits):
+            found.suppressed = "the outputs are small, and so is their variance"
+        yield found
+
+
+def _flat(run: Run, limits: DiagnosticThresholds) -> Bools:
+    low = _values(run, "activation_variance") < limits.activation_variance
+    return np.asarray(low | _raised(run, "has_low_activation_variance"))
+
+
+def _collapsed(run: Run, layer: int, limits: DiagnosticThresholds) -> bool:
+    variance, mean = (_values(run, name)[:, layer] for name in ("activation_variance", "activation_mean"))
+    known = variance[np.isfinite(variance)]
+    if not known.size or known[-1] == 0:
+        return True
+    scale = mean[np.isfinite(mean)]
+    reference = scale[-1] ** 2 if scale.size and scale[-1] else known[0] if known.size > 1 else 1.0
+    return bool(known[-1] < limits.activation_variance * reference)
+
+
+@check(
+    "redundant-layers",
+    title="Redundant layers",
+    category=IssueCategory.sustainability,
+    severity=IssueSeverity.info,
+    scope=Scope.layer,
+    needs=("layer_health.correlations",),
+    section="6.10",
+)
+def redundant_layers(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """Two layers in a row give almost the same output.
+
+    ## What it does
+    Reports pairs of layers whose outputs correlate by more than 0.95 on average. Normalization, activation, dropout
+    and pooling keep most of their input by design, and the blocks of a transformer add little to what passes them, so
+    the robust profile leaves these out, and asks that the last value is as high.
+
+    ## Why it matters
+    One of the two adds little but costs as much as the other.
+
+    ## How to fix it
+    Try the network without the second layer, or let it compute something else: another width, another activation.
+
+    ```python
+    model.fc2 = nn.Identity()  # compare the validation loss
+    ```
+    """
+    matrix = run.correlations
+    for index, (first, second) in enumerate(matrix.layers):
+        values = matrix.values[:, index].astype(np.float64)
+        rows = np.flatnonzero(np.isfinite(values))
+        mean = float(values[rows].mean()) if rows.size else 0.0
+        if mean > limits.redundant_correlation:
+            epochs = run.epochs[rows].tolist()
+            yield Finding(
+                description=f"Layers {first!r} and {second!r} give almost the same output (correlation {mean:.3f}).",
+                epoch=epochs[0],
+                layer=str(second),
+                key="layer_health.correlations",
+                value=mean,
+                evidence=evidence([], epochs, values[rows].tolist(), limits, "redundant_correlation")
+                | {"layers": [first, second]},
+            )
+
+
+@redundant_layers.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    for found in redundant_layers.rule(run, limits):
+        if run.blueprint.kind == "transformer":
+            found.suppressed = "the blocks of a transformer add little each to what passes them"
+        elif any(_category(run, layer) in _KEEPS_ITS_INPUT for layer in found.evidence["layers"]):
+            found.suppressed = "one of the two keeps most of its input by design"
+        elif found.evidence["values"][-1] <= limits.redundant_correlation:
+            found.suppressed = "the layers have come apart"
+        yield found

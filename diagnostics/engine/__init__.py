@@ -50,6 +50,14 @@ check_redundant_layers = on_epochs("redundant-layers")
 check_high_carbon_intensity = on_epochs("high-carbon-intensity")
 check_wasted_carbon = on_epochs("wasted-carbon")
 check_unintended_freeze = on_architecture("unintended-freeze")
+_check_attention_head_count = on_architecture("attention-head-count")
+_check_embedding_dimension = on_architecture("embedding-dimension")
+_check_position_encoding = on_architecture("position-encoding")
+_check_layer_norm_placement = on_architecture("layer-norm-placement")
+_check_hidden_size_ratio = on_architecture("hidden-size-ratio")
+_check_num_layers = on_architecture("num-layers")
+_check_bidirectional_usage = on_architecture("bidirectional-usage")
+_check_sequence_length = on_architecture("sequence-length")
 _check_fc_dominates = on_architecture("fc-dominates")
 _check_conv_bottleneck = on_architecture("conv-bottleneck")
 _check_missing_pooling = on_architecture("missing-pooling")
@@ -71,6 +79,14 @@ __all__ = [
     "Run",
     "Scope",
     "SustainabilityInsight",
+    "_check_attention_head_count",
+    "_check_embedding_dimension",
+    "_check_position_encoding",
+    "_check_layer_norm_placement",
+    "_check_hidden_size_ratio",
+    "_check_num_layers",
+    "_check_bidirectional_usage",
+    "_check_sequence_length",
     "_check_conv_bottleneck",
     "_check_early_channel_explosion",
     "_check_fc_dominates",

@@ -23,6 +23,7 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "learning-rate-too-low": _IDLE,
     "not-learning": ("loss-plateau", *_WASTE, "overfitting"),
     "overfitting": _WASTE,
+    "device-underutilization": ("high-cpu",),
     "early-stop-opportunity": ("diminishing-returns", "wasted-carbon"),
 }
 """By the id of a root: the checks that see its consequences. Roots stand in the order in which they are believed."""

@@ -137,6 +137,14 @@ class DiagnosticThresholds:
     small_input_size: int = _count(64, "pixels", "Longest side of an input that counts as small; CIFAR has 32.")
     early_channels: int = _count(32, "channels", "Channels that the first convolution may make of a single one.")
 
+    # The guide's rules for transformers and recurrent networks, which it gives few numbers for (guide 11.1).
+    head_width_min: int = _count(16, "dimensions", "Width of an attention head that can still tell positions apart.")
+    head_width_max: int = _count(256, "dimensions", "Width of an attention head; common models have 64 to 128.")
+    hidden_size_ratio: float = _limit(32.0, "ratio", "Width of a hidden state over that of the input.")
+    hidden_size_small: int = _count(256, "dimensions", "Width of a hidden state that costs little in any case.")
+    recurrent_layers: int = _count(4, "layers", "Levels of a recurrent stack; gradients vanish in deeper ones.")
+    recurrent_steps: int = _count(500, "steps", "Steps of a sequence that gated recurrent layers can carry.")
+
     # Gates of the robust profile: history and noise.
     short_history: int = _count(
         5, "epochs", "Below this no noise can be estimated: the guide's rule and the size of the effect decide."

@@ -84,7 +84,7 @@ def test_ids_of_the_catalogue():
         "loss-below-minimum", "profiler-hotspot", "backward-dominance", "fwd-bwd-ratio", "device-underutilization",
         "over-parameterized-layer", "compute-inefficient-layer", "dead-neurons", "vanishing-gradients",
         "frozen-output", "activation-collapse", "redundant-layers", "high-carbon-intensity", "wasted-carbon",
-        "unintended-freeze", "attention-head-count", "embedding-dimension", "position-encoding",
+        "unintended-freeze", "gradient-spike", "attention-head-count", "embedding-dimension", "position-encoding",
         "layer-norm-placement", "hidden-size-ratio", "num-layers", "bidirectional-usage", "sequence-length",
     }  # fmt: skip
 

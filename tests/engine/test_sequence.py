@@ -40,6 +40,7 @@ GPT = [
     attention("attn", 768, 12),
     head(50_257),
 ]
+LONG = [16, 900, 32]
 LSTM = [embedding("tokens", 5_000, 128), recurrent(input_size=128, hidden_size=256, num_layers=2), head(5_000)]
 CNN = [conv("conv1"), linear("fc")]
 
@@ -67,9 +68,9 @@ def built(*layers, input_shape=None, **hyperparameters):
         pytest.param("position-encoding", built(embedding("wte", 100, 8), block_size=1024), [], id="no positions"),
         pytest.param("num-layers", built(recurrent(num_layers=6)), [("rnn", "warning")], id="deep"),
         pytest.param("num-layers", built(recurrent(num_layers=4)), [], id="four levels"),
-        pytest.param("hidden-size-ratio", built(recurrent(input_size=8, hidden_size=999)), [("rnn", "info")], id="wide"),
+        pytest.param("hidden-size-ratio", built(recurrent(input_size=8, hidden_size=999)), [("rnn", "info")], id="big"),
         pytest.param("hidden-size-ratio", built(recurrent(input_size=64, hidden_size=1024)), [], id="not so wide"),
-        pytest.param("sequence-length", built(recurrent(input_shape=[16, 900, 32]), input_shape=[16, 900, 32]),
+        pytest.param("sequence-length", built(recurrent(input_shape=LONG), input_shape=LONG),
                      [("rnn", "info")], id="long"),
         pytest.param("sequence-length", built(recurrent(input_shape=[900, 16, 32]), input_shape=[16, 900]),
                      [("rnn", "info")], id="time first"),

@@ -1,0 +1,80 @@
+"""Single steps with a wild gradient."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from diagnostics.engine import Run
+from tests.engine.tools import BOTH, found
+
+
+def stepped(norms, losses=None, epochs=4):
+    """Return a run of 4 epochs with these gradient norms, and a loss of 1 at each step unless given."""
+    size, losses = len(norms) // epochs, losses or [1.0] * len(norms)
+    cuts = [slice(epoch * size, (epoch + 1) * size) for epoch in range(epochs)]
+    return Run.from_epochs(
+        [
+            {"steps": {"first": list(range(cut.start, cut.stop)), "grad_norm_max": norms[cut], "loss_max": losses[cut]}}
+            for cut in cuts
+        ]
+    )
+
+
+def calm(seed=0, length=200, spread=0.2):
+    return np.exp(spread * np.random.default_rng(seed).normal(size=length)).tolist()
+
+
+def with_spikes(at, height=60.0):
+    return [height if step in at else norm for step, norm in enumerate(calm())]
+
+
+JUMP = [9.0 if step in (120, 121) else 1.0 for step in range(200)]
+
+
+@pytest.mark.parametrize("profile", BOTH)
+@pytest.mark.parametrize(
+    ("norms", "losses", "severity", "count"),
+    [
+        pytest.param(with_spikes([120]), JUMP, "warning", 1, id="and the loss jumps"),
+        pytest.param(with_spikes([119]), JUMP, "warning", 1, id="leads the loss"),
+        pytest.param(with_spikes([120]), None, "info", 1, id="contained"),
+        pytest.param(with_spikes([120]), [math.nan] * 200, "warning", 1, id="loss lost"),
+        pytest.param(with_spikes(range(120, 130)), JUMP, "warning", 10, id="a spike is no yardstick for the next"),
+    ],
+)
+def test_spike(norms, losses, severity, count, profile):
+    (issue,) = found("gradient-spike", stepped(norms, losses), profile)
+    assert (issue.epoch_index, str(issue.severity), issue.count) == (2, severity, count)
+
+
+def test_spike_names_its_step():
+    (issue,) = found("gradient-spike", stepped(with_spikes([120]), JUMP))
+    assert issue.evidence["step"] == 120 and "at step 120" in issue.description
+
+
+@pytest.mark.parametrize("profile", BOTH)
+@pytest.mark.parametrize(
+    "norms",
+    [
+        pytest.param(calm(), id="calm"),
+        pytest.param(with_spikes([5]), id="in the first steps"),
+        pytest.param(with_spikes([120], 6.0), id="six times is no spike"),
+        pytest.param([10.0 * norm * 0.95**step for step, norm in enumerate(calm())], id="decay"),
+        pytest.param([norm * 1.02**step for step, norm in enumerate(calm())], id="slow growth"),
+        pytest.param([50.0] * 20 + with_spikes([120])[20:], id="the start was as large"),
+        pytest.param([math.inf if step == 120 else norm for step, norm in enumerate(calm())], id="infinite"),
+        pytest.param([0.0] * 200, id="zero"),
+        pytest.param([None] * 200, id="not logged"),
+        pytest.param(calm(length=12), id="short"),
+    ],
+)
+def test_no_spike(norms, profile):
+    assert found("gradient-spike", stepped(norms), profile) == []
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.3, 0.6])
+def test_scatter_is_silent(spread):
+    assert sum(bool(found("gradient-spike", stepped(calm(seed, 400, spread)))) for seed in range(60)) == 0

@@ -241,9 +241,13 @@ def test_the_reason_and_the_place_of_a_refusal(server):
     [
         pytest.param("3", 3, 3, id="seconds"),
         pytest.param("86400", 600, 600, id="too long a wait is cut"),
-        pytest.param(format_datetime(datetime.now(UTC) + timedelta(seconds=300), usegmt=True), 200, 300, id="a date"),
         pytest.param("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0, id="a date gone by"),
     ],
 )
 def test_retry_after(header, low, high):
     assert low <= seconds_of(header) <= high
+
+
+def test_retry_after_a_date():
+    header = format_datetime(datetime.now(UTC) + timedelta(seconds=300), usegmt=True)
+    assert 200 <= seconds_of(header) <= 300

@@ -49,9 +49,7 @@ def train(export_to: str | None = None) -> None:
 
     observer = Observer(run_name="digits, planted faults", config=ObserverConfig(track_carbon_emissions=True))
     observer.register_model(model)
-    observer.log_hyperparameters(
-        {"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "optimizer": "SGD", "frozen_layers": ["conv1"]}
-    )
+    observer.log_hyperparameters({"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "optimizer": "SGD"})
 
     history = []
     # FAULT 4, wasted epochs: nothing stops the run when it no longer gets better.

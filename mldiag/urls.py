@@ -11,6 +11,9 @@ import projects.api_urls
 import sessions.api_urls
 import sessions.urls
 
+admin.site.site_header = admin.site.site_title = "mldiag"
+admin.site.index_title = "Staff"
+
 urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include(projects.api_urls)),

@@ -88,6 +88,23 @@ def test_missing_pooling_is_held_back(layers, reason):
     assert found("missing-pooling", run) == [] and found("missing-pooling", run, "guide")
 
 
+@pytest.mark.parametrize(
+    ("side", "inputs", "fires"),
+    [
+        pytest.param(28, 8, False, id="mean over the whole map"),
+        pytest.param(28, 8 * 14 * 14, False, id="pooled once"),
+        pytest.param(28, 8 * 22 * 22, True, id="borders cut off by three kernels"),
+        pytest.param(28, None, True, id="inputs unknown"),
+        pytest.param(None, 8, False, id="image unknown, one number a channel"),
+        pytest.param(None, 8 * 49, True, id="image unknown, a map"),
+    ],
+)
+def test_pooling_by_a_function_shows_in_the_linear_layer(side, inputs, fires):
+    shape = {"input_shape": [1, 1, side, side]} if side else {}
+    layers = [conv("conv1", **shape), conv("conv2"), conv("conv3", out_channels=8), linear("fc", in_features=inputs)]
+    assert bool(hit("missing-pooling", network(*layers))) is fires
+
+
 @pytest.mark.parametrize("profile", BOTH)
 @pytest.mark.parametrize(
     ("kernel", "side", "fires"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from diagnostics.engine.architecture import Blueprint, Layer
@@ -139,6 +140,7 @@ def missing_pooling(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     Follows the network in the order of execution and reports three or more convolutions with no pooling between them;
     a convolution with a stride pools too. The robust profile reports them only if nothing pools before a fully
     connected layer either: blocks of several convolutions that end in pooling are what VGG and ResNet are made of.
+    Pooling by a plain function is no layer; the number of inputs of the fully connected layer tells it.
 
     ## Why it matters
     Without pooling the feature map keeps its size. Every convolution works on all of it, the receptive field grows
@@ -163,7 +165,20 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = "no fully connected layer follows that could get too large"
         elif after.downsamples:
             found.suppressed = f"{after.id!r} pools before the first fully connected layer"
+        elif _pooled_by_function(row[-1], after, run.blueprint.input_size):
+            found.suppressed = f"{after.id!r} sees too few numbers a channel for a map that nothing has pooled"
         yield found
+
+
+def _pooled_by_function(last: Layer, linear: Layer, input_size: tuple[int, ...]) -> bool:
+    """Whether ``linear`` has fewer inputs than the last convolution's map would have without pooling.
+
+    Half of each side is what the smallest pooling leaves; kernels without padding cut far less off.
+    """
+    if not linear.in_features or not last.out_channels:
+        return False
+    per_channel = linear.in_features / last.out_channels
+    return per_channel <= max(1, math.prod(input_size) / 4 if input_size else 1)
 
 
 def _unpooled(network: Blueprint, limits: DiagnosticThresholds) -> Iterator[tuple[list[Layer], Layer | None]]:

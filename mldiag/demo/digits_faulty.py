@@ -72,7 +72,8 @@ def train(export_to: str | None = None) -> None:
 
         accuracy = (logits.argmax(1) == labels).float().mean().item()
         observer.flush(val_metrics={"val_loss": val_loss.item(), "val_acc": accuracy})
-        print(f"epoch {epoch + 1}/{EPOCHS}  loss {loss.item():.4f}  val_loss {val_loss.item():.4f}", flush=True)
+        figures = f"loss {loss.item():.4f}  val_loss {val_loss.item():.4f}"
+        print(f"epoch {epoch} ({epoch + 1}/{EPOCHS})  {figures}", flush=True)
     if export_to:
         observer.export(export_to)
     observer.close()

@@ -46,8 +46,8 @@ def test_demo_ends_well(ended):
 @pytest.mark.parametrize(
     "words",
     [
-        "epoch 20/20",
-        "epoch 24/24",
+        "epoch 19 (20/20)",
+        "epoch 23 (24/24)",
         "loss-explosion",
         "memory-growth",
         "early-stop-opportunity",

@@ -107,6 +107,13 @@ def test_a_flood_is_cut_and_counted(heard, monkeypatch):
     assert [line.msg for line in heard[200:]] == ["300 log lines were left out: too many at once", "later"]
 
 
+def test_a_flood_of_warnings_hides_no_error(heard):
+    for _ in range(500):
+        logging.getLogger("train").warning("again")
+    logging.getLogger("train").error("no more memory")
+    assert heard[-1].msg == "no more memory"
+
+
 def test_a_message_that_logs_while_it_is_written_does_not_run_in_circles(heard):
     class Talkative:
         def __str__(self):

@@ -25,7 +25,7 @@ from diagnostics.serializers import (
     TrendOut,
 )
 from projects.models import Project
-from projects.parsers import Preference
+from projects.parsers import Preference, sent
 from projects.serializers import ErrorOut
 from projects.services import NotFound
 from sessions.models import TrainSession
@@ -58,7 +58,7 @@ PREFER = OpenApiParameter(
 def diagnose_session(request: Request, session_id: int) -> Response:
     """Run the full diagnosis of a session."""
     session = _session(request, session_id)
-    asked = DiagnosisRequest(data=request.data)
+    asked = DiagnosisRequest(data=sent(request))
     asked.is_valid(raise_exception=True)
     preference = Preference.of(request, DEFAULT_WAIT)
     run = services.request_diagnosis(session, **asked.validated_data)

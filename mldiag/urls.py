@@ -14,6 +14,9 @@ import sessions.urls
 admin.site.site_header = admin.site.site_title = "mldiag"
 admin.site.index_title = "Staff"
 
+handler404 = "mldiag.errors.not_found"
+handler500 = "mldiag.errors.server_error"
+
 urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include(projects.api_urls)),

@@ -15,6 +15,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.generics import ListAPIView
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,7 +23,6 @@ from rest_framework.views import APIView
 from observer_client.record import Architecture, Ending, Opening
 from projects.models import KeyKind
 from projects.parsers import Preference, sent
-from projects.permissions import SAFE_METHODS
 from projects.serializers import ErrorOut, Pages
 from projects.services import NotFound, Refused
 from sessions import services

@@ -60,13 +60,16 @@ class Verdict:
 
 
 def judge(session: TrainSession, standards: Standards) -> Verdict:
-    """Judge a session as it is stored now. Raises ValueError for thresholds that make no sense."""
+    """Judge a session as it is stored now. Raises ValueError for settings of the project that make no sense."""
+    disabled = session.project.disabled_checks
+    if not isinstance(disabled, list) or not all(isinstance(check, str) for check in disabled):
+        raise ValueError("disabled_checks is a list of ids of checks")
     run = load_run(session)
     report = diagnose(
         run,
         thresholds=DiagnosticThresholds.from_mapping(standards.thresholds),
         profile=standards.profile,
-        disabled=frozenset(session.project.disabled_checks),
+        disabled=frozenset(disabled),
     )
     return Verdict(report, len(run))
 

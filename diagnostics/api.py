@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
@@ -27,12 +25,12 @@ from diagnostics.serializers import (
     TrendOut,
 )
 from projects.models import Project
+from projects.parsers import Preference, sent
 from projects.serializers import ErrorOut
 from projects.services import NotFound
 from sessions.models import TrainSession
 
 DEFAULT_WAIT = 10.0
-LONGEST_WAIT = 30.0
 RETRY_AFTER = "1"
 ERROR = OpenApiResponse(ErrorOut)
 
@@ -42,34 +40,6 @@ PREFER = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="RFC 7240: `respond-async` answers at once with 202, `wait=N` waits up to N seconds (at most 30).",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Preference:
-    """What a `Prefer` header asks for: seconds to wait, and the words that were understood."""
-
-    wait: float = DEFAULT_WAIT
-    applied: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, request: Request) -> Self:
-        words = [each.strip().lower() for each in request.headers.get("Prefer", "").split(",")]
-        waits = [wait for word in words if (wait := _seconds(word)) is not None]
-        promptly = ("respond-async",) if "respond-async" in words else ()
-        if waits:
-            # The first of two that contradict each other counts (RFC 7240, section 2).
-            wait = min(waits[0], LONGEST_WAIT)
-            return cls(wait, (*promptly, f"wait={wait:g}"))
-        return cls(0.0, promptly) if promptly else cls()
-
-
-def _seconds(word: str) -> float | None:
-    name, _, value = word.partition("=")
-    try:
-        seconds = float(value.strip().strip('"'))
-    except ValueError:
-        return None
-    return seconds if name.strip() == "wait" and math.isfinite(seconds) and seconds >= 0 else None
 
 
 @extend_schema(
@@ -88,9 +58,9 @@ def _seconds(word: str) -> float | None:
 def diagnose_session(request: Request, session_id: int) -> Response:
     """Run the full diagnosis of a session."""
     session = _session(request, session_id)
-    asked = DiagnosisRequest(data=request.data)
+    asked = DiagnosisRequest(data=sent(request))
     asked.is_valid(raise_exception=True)
-    preference = Preference.of(request)
+    preference = Preference.of(request, DEFAULT_WAIT)
     run = services.request_diagnosis(session, **asked.validated_data)
     run = services.wait_for(run, preference.wait)
     response = _run_response(request, run)

@@ -52,7 +52,7 @@ def mark_due(session: TrainSession) -> None:
     the caller's transaction ends, so whoever claims it sees the news.
     """
     automatic = DiagnosticRun.objects.filter(session=session, trigger=Trigger.AUTOMATIC)
-    locked = automatic.select_for_update(no_key=True)
+    locked = automatic.select_for_update(no_key=True).only("due", "state", "finished")
     run = locked.first()
     if run is None:
         # Another request may make it at the same moment: the constraint decides, both go on with the same row.
@@ -97,15 +97,27 @@ def finish(run: DiagnosticRun, **answer: Any) -> bool:
     """
     if not _close(run, state=State.DONE, error="", **answer):
         return False
-    overtaken = DiagnosticRun.objects.filter(pk=run.pk, due__gt=F("seen"))
-    if overtaken.update(state=State.QUEUED, queued=now(), attempts=0):
-        _ring_on_commit(run.pk)
+    _queue_if_overtaken(run)
     return True
 
 
+@transaction.atomic(savepoint=False)
 def fail(run: DiagnosticRun, error: str) -> bool:
-    """Close a claimed run without an answer. What an earlier diagnosis found stays. False as for `finish`."""
-    return _close(run, state=State.FAILED, error=error)
+    """Close a claimed run without an answer. What an earlier diagnosis found stays. False as for `finish`.
+
+    When a session ended meanwhile, the whole of it gets its own try; one that goes on rests (`REST_AFTER_FAILURE`).
+    """
+    if not _close(run, state=State.FAILED, error=error):
+        return False
+    if not TrainSession.objects.running().filter(pk=run.session_id).exists():
+        _queue_if_overtaken(run)
+    return True
+
+
+def _queue_if_overtaken(run: DiagnosticRun) -> None:
+    overtaken = DiagnosticRun.objects.filter(pk=run.pk, due__gt=F("seen"))
+    if overtaken.update(state=State.QUEUED, queued=now(), attempts=0):
+        _ring_on_commit(run.pk)
 
 
 def _close(run: DiagnosticRun, **fields: Any) -> bool:

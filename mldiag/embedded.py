@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from celery.worker import WorkController, state
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, connections
 
 from diagnostics import services
 
@@ -90,7 +90,7 @@ class Sweeper:
         while not self._stopping.wait(self._seconds):
             try:
                 services.sweep()
-            except DatabaseError:
+            except (DatabaseError, InterfaceError):
                 logger.exception("The sweep failed; the next one is in %s s.", self._seconds)
             finally:
                 connections.close_all()

@@ -1,4 +1,4 @@
-"""Who may come in: nobody without a login, and in the open mode no web page of somebody else."""
+"""Who may come in: nobody without a login, and in the open mode no other machine and no web page of somebody else."""
 
 from __future__ import annotations
 
@@ -10,8 +10,26 @@ from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from mldiag.binding import is_loopback
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 SAME_SITE = frozenset({"same-origin", "none"})
+
+
+def this_machine_only(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Refuse other machines in the open mode, however the server was started.
+
+    ``mldiag serve`` looks where it binds; ``runserver 0.0.0.0:8000`` does not, and a Host header can be made up.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        # There is no address behind a Unix socket.
+        address = request.META.get("REMOTE_ADDR") or "127.0.0.1"
+        if settings.MLDIAG_AUTH == "open" and not is_loopback(address):
+            return JsonResponse({"detail": "Without a login this server is for its own machine only."}, status=403)
+        return get_response(request)
+
+    return middleware
 
 
 def same_origin_writes(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -30,10 +48,12 @@ def same_origin_writes(get_response: Callable[[HttpRequest], HttpResponse]) -> C
 
 
 def _is_foreign(request: HttpRequest) -> bool:
+    origin = request.headers.get("Origin")
+    if origin in settings.CSRF_TRUSTED_ORIGINS:
+        return False
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in SAME_SITE:
         return True
-    origin = request.headers.get("Origin")
-    if origin is None or origin in settings.CSRF_TRUSTED_ORIGINS:
+    if origin is None:
         return False
     # "null", which sandboxed pages and local files send, has no host and is foreign.
     try:

@@ -33,6 +33,8 @@ def kept_secret(path: Path) -> str:
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret(HOME / "secret_key")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+"""Earlier secrets: what was signed with them, API keys included, stays good."""
 MLDIAG_AUTH = env.str("MLDIAG_AUTH", default="open" if DEBUG else "required")
 """``open``: whoever reaches the server may use it (this machine only). ``required``: a login or a project's key."""
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -64,13 +66,15 @@ MIDDLEWARE = [
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "mldiag.middleware.same_origin_writes",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "mldiag.middleware.LoginRequiredUnlessOpen",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    # Last, being synchronous: under ASGI each one before them would otherwise change threads, twice for each request.
+    "mldiag.middleware.this_machine_only",
+    "mldiag.middleware.same_origin_writes",
 ]
 
 ROOT_URLCONF = "mldiag.urls"

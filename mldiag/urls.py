@@ -11,6 +11,12 @@ import projects.api_urls
 import sessions.api_urls
 import sessions.urls
 
+admin.site.site_header = admin.site.site_title = "mldiag"
+admin.site.index_title = "Staff"
+
+handler404 = "mldiag.errors.not_found"
+handler500 = "mldiag.errors.server_error"
+
 urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include(projects.api_urls)),

@@ -16,6 +16,7 @@ MODES = ("online", "offline", "disabled")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
+_A_DAY = 86_400.0
 _SECRET = frozenset({"api_key", "url"})
 
 
@@ -121,7 +122,8 @@ class ObserverConfig:
         if self.profile_at_step < 0:
             raise ValueError(f"profile_at_step is 0 or more, not {self.profile_at_step!r}")
         self.steps_per_window = max(1, min(200, self.steps_per_window))
-        self.heartbeat_seconds = max(0.05, self.heartbeat_seconds)
+        self.heartbeat_seconds = max(0.05, min(_A_DAY, self.heartbeat_seconds))
+        self.close_seconds = max(0.0, min(_A_DAY, self.close_seconds))
 
     def public(self) -> Mapping[str, Any]:
         """Return the settings as they may be shown: without the key, the URL without user and password."""

@@ -53,7 +53,8 @@ class Connection:
         self._open: HTTPConnection | None = None
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+            # Read from a file, a key ends with a line break, which no header may hold.
+            self._headers["Authorization"] = f"Bearer {api_key.strip()}"
 
     def send(self, method: str, path: str, body: Any, prefer: str | None = None, longer: float = 0.0) -> dict[str, Any]:
         """Send ``body`` as JSON and return the answer, an object.

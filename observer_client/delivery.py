@@ -7,7 +7,8 @@ from typing import Any
 
 from observer_client.connection import Connection, Refused, Unavailable
 from observer_client.guard import log
-from observer_client.spool import Entry, Spool
+from observer_client.runfolder import Entry
+from observer_client.spool import Spool
 
 _NOT_THE_RECORDS_FAULT = frozenset({401, 403})
 _REFUSALS = frozenset({"conflict", "rejected"})
@@ -59,6 +60,8 @@ class Delivery:
             self.delivered += len(batch)
             if between:
                 between()
+        # Told anew and taken: should the server lose the session once more, it is told once more.
+        self._reopened = self._reopened and bool(self.spool.rejected)
 
     def beat(self, progress: dict[str, Any]) -> None:
         """Say that the run is alive. Raises Unavailable and Refused."""

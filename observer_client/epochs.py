@@ -30,16 +30,22 @@ class EpochWriter:
 
     def number(self, epoch: int | None) -> tuple[int, int]:
         """Return the number of the epoch that ends now, the next one unless told, and how often it was repeated."""
-        number = self.next if epoch is None else int(epoch)
+        number = _whole(epoch)
+        if number is None:
+            number = self.next
         self.next = number + 1
         self._attempts[number] = self._attempts.get(number, -1) + 1
         return number, self._attempts[number]
 
-    def write(self, number: tuple[int, int], window: Window, now: float, metrics: Mapping[str, Any]) -> Epoch:
-        """Return the record of the epoch whose steps are in ``window``, ended at clock ``now``."""
+    def write(self, number: tuple[int, int], window: Window, now: float, *metrics: Any) -> Epoch:
+        """Return the record of the epoch whose steps are in ``window``, ended at clock ``now``.
+
+        ``metrics`` are mappings from name to value; the last one wins.
+        """
         record = Epoch(epoch=number[0], attempt=number[1], ended_at=datetime.now(UTC).isoformat())
         self._add_steps(record, window, now)
-        self._add_metrics(record, metrics)
+        for each in metrics:
+            self._add_metrics(record, each)
         self._add_readings(record)
         return record
 
@@ -53,9 +59,11 @@ class EpochWriter:
         record.steps = window.steps()
 
     @harmless
-    def _add_metrics(self, record: Epoch, metrics: Mapping[str, Any]) -> None:
+    def _add_metrics(self, record: Epoch, metrics: Any) -> None:
         if record.loss is None:
             record.loss = Loss()
+        if not isinstance(metrics, Mapping):
+            raise TypeError(f"val_metrics are numbers by name, not {metrics!r:.80}; an epoch's number is epoch=")
         for name, value in metrics.items():
             record.loss.val[str(name)] = _number(str(name), value)
 
@@ -80,8 +88,16 @@ class EpochWriter:
 
 
 @harmless
+def _whole(epoch: Any) -> int | None:
+    try:
+        return None if epoch is None else int(epoch)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"epoch is no whole number: {epoch!r:.80}") from error
+
+
+@harmless
 def _number(name: str, value: Any) -> float | None:
     try:
         return None if value is None else float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"the metric {name!r} is no number: {value!r:.80}") from error

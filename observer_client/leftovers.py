@@ -10,7 +10,8 @@ from pathlib import Path
 from time import time
 
 from observer_client.record import Ending
-from observer_client.spool import RECORDS, SENT, Spool
+from observer_client.runfolder import RECORDS, SENT
+from observer_client.spool import Spool
 
 SURELY_DEAD_AFTER = 3600.0
 
@@ -38,7 +39,7 @@ def claim_run(folder: Path) -> Spool | None:
 
 
 def _is_orphan(spool: Spool) -> bool:
-    if spool.last_kind == "ending" or any(entry.kind == "ending" for entry in spool.everything()):
+    if spool.ended:
         return False
     # The lock proves the death of a process of this machine; elsewhere a network disk may not know it.
     here = spool.opening().get("environment", {}).get("hostname") == platform.node()

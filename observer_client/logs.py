@@ -21,18 +21,19 @@ from observer_client.record import LogLine
 
 LONGEST = 8000
 BURST = 200
-PER_SECOND = 20.0
+PER_SECOND = 2.0
 
 
 class LogTap:
-    """Hands log records of a level or above to ``keep``, at most `BURST` at once and `PER_SECOND` in the long run."""
+    """Hands log records of a level or above to ``keep``, at most `BURST` at once and `PER_SECOND` in the long run.
+
+    Errors have a budget of their own: a flood of warnings must not hide them.
+    """
 
     def __init__(self, level: str, keep: Callable[[LogLine], object]) -> None:
         self._level = logging.getLevelName(level)
         self._keep = keep
-        self._tokens = float(BURST)
-        self._refilled = monotonic()
-        self._dropped = 0
+        self._budgets = {severe: _Budget() for severe in (True, False)}
         self._inside = threading.local()
         self._previous = logging.getLogRecordFactory()
         self._open = True
@@ -51,30 +52,39 @@ class LogTap:
             return
         self._inside.busy = True
         try:
-            if self._may():
+            budget = self._budgets[record.levelno >= logging.ERROR]
+            if budget.allows():
+                if dropped := budget.dropped:
+                    budget.dropped = 0
+                    self._keep(log_line(f"{dropped} log lines were left out: too many at once", "WARNING", "mldiag"))
                 self._keep(_line(record))
         finally:
             self._inside.busy = False
 
-    def _may(self) -> bool:
+    def close(self) -> None:
+        """Stop listening. A factory that somebody put on top of ours stays."""
+        self._open, self._keep = False, _nobody
+        logging.setLogRecordFactory(_without(self._make, logging.getLogRecordFactory(), "_previous"))
+
+
+class _Budget:
+    """How many lines may still be kept, and how many were ``dropped`` since the last one."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._tokens = float(BURST)
+        self._refilled = monotonic()
+
+    def allows(self) -> bool:
+        """Spend one line, if there is one."""
         now = monotonic()
         self._tokens = min(BURST, self._tokens + (now - self._refilled) * PER_SECOND)
         self._refilled = now
         if self._tokens < 1:
-            self._dropped += 1
+            self.dropped += 1
             return False
         self._tokens -= 1
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            self._keep(log_line(f"{dropped} log lines were left out: too many at once", "WARNING", "mldiag"))
         return True
-
-    def close(self) -> None:
-        """Stop listening. A factory that somebody put on top of ours stays."""
-        self._open, self._keep = False, _nobody
-        # Bound methods are made anew at each look: equal, never identical.
-        if logging.getLogRecordFactory() == self._make:
-            logging.setLogRecordFactory(self._previous)
 
 
 def _nobody(news: object) -> None:
@@ -88,9 +98,9 @@ def _line(record: logging.LogRecord) -> LogLine:
     return log_line(text, record.levelname, record.name)
 
 
-def log_line(message: str, level: str = "INFO", logger: str | None = None) -> LogLine:
+def log_line(message: str, level: str | int = "INFO", logger: str | None = None) -> LogLine:
     """Return a line of the session's log, stamped now."""
-    level = level.upper()
+    level = logging.getLevelName(level) if isinstance(level, int) else level.upper()
     severe = logging.getLevelName(level) if level in logging.getLevelNamesMapping() else 0
     return LogLine(
         msg=message if len(message) <= LONGEST else f"{message[: LONGEST // 2]}\n[...]\n{message[-LONGEST // 2 :]}",
@@ -159,9 +169,26 @@ class CrashWatch:
     def close(self) -> None:
         """Put the hooks back that were there before, unless somebody put others on top."""
         self._open, self._crashed, self._hurt = False, _nobody, _nobody
-        if sys.excepthook == self._main:
-            sys.excepthook = self._main_before
-        if threading.excepthook == self._thread:
-            threading.excepthook = self._thread_before
-        if sys.exit == self._exit:
-            sys.exit = self._exit_before
+        sys.excepthook = _without(self._main, sys.excepthook, "_main_before")
+        threading.excepthook = _without(self._thread, threading.excepthook, "_thread_before")
+        sys.exit = _without(self._exit, sys.exit, "_exit_before")
+
+
+def _without(ours: Any, top: Any, behind: str) -> Any:
+    """Return the chain of hooks that begins at ``top`` without ``ours``.
+
+    ``behind`` is the attribute in which a hook of this module keeps the next one. Left in the chain, the hooks of
+    runs that overlap would make it longer with every run, until Python refuses to go down so far.
+    """
+    link, after = None, top
+    # Bound methods are made anew at each look: equal, never identical.
+    while after != ours:
+        link = getattr(after, "__self__", None)
+        if not isinstance(link, (LogTap, CrashWatch)):
+            return top
+        after = getattr(link, behind)
+    rest = getattr(ours.__self__, behind)
+    if link is None:
+        return rest
+    setattr(link, behind, rest)
+    return top

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import threading
 import weakref
@@ -29,7 +30,7 @@ from observer_client.recording import Recording
 from observer_client.runfile import write_run
 from observer_client.sender import Outcome
 from observer_client.steps import COLLECT_AT, StepBook
-from observer_client.window import snapshot
+from observer_client.window import snapshot, told
 
 if TYPE_CHECKING:
     import torch
@@ -70,9 +71,9 @@ class Observer:
         self.outcome: Outcome | None = None
         """What became of the run, after `close`."""
         self._live = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._steps = StepBook(self.config.steps_per_window)
-        self._line_count = 0
+        self._line_numbers = itertools.count(1)
         self._device_told = False
         self._exit: tuple[str, str | None] = ("finished", None)
         self._ended = False
@@ -83,7 +84,7 @@ class Observer:
         self._tap: LogTap | None = None
         self._crashes: CrashWatch | None = None
         if self.config.mode != "disabled":
-            self._open(project_id=project_id, project=project, run_name=run_name, tags=list(tags or []))
+            self._open(project_id=project_id, project=project, run_name=run_name, tags=tags or [])
             if optimizer is not None:
                 self._use_optimizer(optimizer)
 
@@ -148,12 +149,12 @@ class Observer:
     def should_profile(self, step: int) -> bool:
         """Say whether to call `profile_step` for this step: once an epoch, at ``config.profile_at_step``.
 
-        ``step`` counts within the epoch or since the start of training; both are understood.
+        ``step`` counts within the epoch, since the start of training, or on from a resumed one: all are understood.
         """
         if not self._live or not self.config.track_profiler or self._epochs.profile is not None:
             return False
         self._steps.begin()
-        return bool((self._steps.here if step == self._steps.total else step) == self.config.profile_at_step)
+        return self.config.profile_at_step in (step, self._steps.here)
 
     def profile_step(
         self,
@@ -226,8 +227,10 @@ class Observer:
         if not self._live:
             return
         fresh = self._steps.fresh
-        rate = self._rates.changed() if lr is None else lr
-        norm = None if grad_norm is None else snapshot(grad_norm)
+        rate = self._rates.changed() if lr is None else told("lr", lr)
+        norm = None if grad_norm is None else told("grad_norm", grad_norm)
+        if type(batch_size) is not int and batch_size is not None:
+            batch_size = told("batch_size", batch_size)
         fresh.append((now, loss if type(loss) is float else snapshot(loss), batch_size, norm, rate, clipped))
         if len(fresh) >= COLLECT_AT:
             self._steps.collect()
@@ -256,8 +259,8 @@ class Observer:
             number = self._epochs.number(epoch)
         # A model that was never run whole shows no order: its hooks must not stay.
         self._model.close()
-        record = self._epochs.write(number, window, now, {**(val_metrics or {}), **metrics})
-        record.learning_rate = lr if lr is not None else self._rates.current()
+        record = self._epochs.write(number, window, now, {} if val_metrics is None else val_metrics, metrics)
+        record.learning_rate = self._rates.current() if lr is None else told("lr", lr)
         self._write("epoch", record)
         self._tell_devices()
 
@@ -350,9 +353,7 @@ class Observer:
         self._keep_line(crash_line(error))
 
     def _keep_line(self, line: LogLine) -> None:
-        with self._lock:
-            self._line_count += 1
-            line.seq = self._line_count
+        line.seq = next(self._line_numbers)
         self._write("log", line)
 
     def _write(self, kind: str, data: Any) -> None:
@@ -365,7 +366,7 @@ class Observer:
     def _forked(self) -> None:
         """Fall silent in a forked child, where locks may be held by threads that do not exist there."""
         self._live = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._steps.forget_locks()
         if self._recording is not None:
             self._recording.spool.forget()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,27 +16,28 @@ def opening(
     key: str,
     config: ObserverConfig,
     *,
-    project_id: int | None,
+    project_id: int | str | None,
     project: str | None,
     run_name: str | None,
-    tags: list[str],
+    tags: Sequence[str],
 ) -> Opening:
     """Return the opening of a run. What the arguments leave out, the config says."""
-    if project_id is None and project is None and config.project:
-        if config.project.isdigit():
-            project_id = int(config.project)
-        else:
-            project = config.project
+    told = config.project if project_id is None and project is None else project_id
+    if isinstance(told, str):
+        # A number written as text, or a name where a number was asked for.
+        number, project = (int(told), project) if told.isdigit() else (None, told)
+    else:
+        number = told
     now = datetime.now(UTC)
     return Opening(
         key=key,
-        project_id=project_id,
+        project_id=number,
         project=project,
-        run_name=run_name or f"{_script()}-{now:%Y%m%d-%H%M%S}",
+        run_name=str(run_name or "") or f"{_script()}-{now:%Y%m%d-%H%M%S}",
         started_at=now.isoformat(),
         environment=environment(),
         config=dict(config.public()),
-        tags=tags,
+        tags=[tags] if isinstance(tags, str) else list(tags),
     )
 
 

@@ -322,7 +322,7 @@ def plain(value: Any) -> Any:
         return spell(float(value))
     if is_dataclass(value) and not isinstance(value, type):
         pairs = ((each.name, getattr(value, each.name)) for each in fields(value))
-        return {name: plain(item) for name, item in pairs if item is not None and item != {} and item != []}
+        return {name: plain(item) for name, item in pairs if not _is_empty(item)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -330,6 +330,11 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "size", None) in (1, ()) or hasattr(value, "numel"):
         return _scalar(value)
     return str(value)
+
+
+def _is_empty(value: Any) -> bool:
+    # Not a comparison: an array in somebody's dataclass answers that with an array.
+    return value is None or (isinstance(value, (dict, list)) and not value)
 
 
 def _scalar(value: Any) -> Any:

@@ -13,8 +13,9 @@ from observer_client.environment import code
 from observer_client.guard import harmless
 from observer_client.leftovers import undelivered
 from observer_client.record import Opening
+from observer_client.runfolder import folder_name
 from observer_client.sender import Outcome, Progress, Sender
-from observer_client.spool import Spool, folder_name
+from observer_client.spool import Spool
 
 DIAGNOSIS_SECONDS = 5
 
@@ -33,7 +34,7 @@ class Recording:
             self.spool,
             Connection(config.url, config.api_key) if online else None,
             heartbeat=config.heartbeat_seconds,
-            diagnosis_seconds=min(DIAGNOSIS_SECONDS, int(config.close_seconds)),
+            diagnosis_seconds=int(min(DIAGNOSIS_SECONDS, config.close_seconds)),
             chores=self._add_code,
             progress=progress,
             older=self._older,
@@ -50,6 +51,7 @@ class Recording:
 
     def finish(self) -> Outcome:
         """Deliver the rest, say how it went, close the files."""
+        self.spool.settle()
         outcome = self._sender.finish(self._config.close_seconds)
         self.spool.sync()
         self._say(self._farewell(outcome))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from observer_client.record import FORMAT
-from observer_client.spool import Entry
+from observer_client.runfolder import Entry
 
 _MERGED = ("hyperparameters", "environment", "config")
 
@@ -44,5 +44,9 @@ def write_run(records: Iterable[Entry], path: Path) -> None:
     """Write the run to ``path``, all or nothing; missing folders are made. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
-    draft.write_text(json.dumps(run_document(records), allow_nan=False, indent=1))
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps(run_document(records), allow_nan=False, indent=1))
+        draft.replace(path)
+    finally:
+        # A full disk leaves half of it.
+        draft.unlink(missing_ok=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from random import Random
 from time import monotonic
 from typing import Any
@@ -60,7 +62,8 @@ class Sender:
         self._progress = progress
         self._older: Callable[[], Iterator[Spool]] | None = older
         self._announce: Callable[[str | None, str | None], None] | None = announce
-        self._bell = threading.Event()
+        # Not an Event: that one deadlocks when a signal handler rings in the middle of a ring.
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._done = threading.Event()
         self._closing_at: float | None = None
         self._failures = 0
@@ -81,16 +84,17 @@ class Sender:
             # No thread to be had: the records are on disk all the same.
             log.warning("mldiag: cannot send while training (%s); records are kept in %s", error, self._spool.folder)
             self._done.set()
-        self._bell.set()
+        self.ring()
 
     def ring(self) -> None:
         """Say that there is something to send."""
-        self._bell.set()
+        if self._bell.empty():
+            self._bell.put(None)
 
     def finish(self, seconds: float) -> Outcome:
         """Deliver the rest, waiting at most ``seconds``; the thread ends soon after."""
         self._closing_at = monotonic() + seconds
-        self._bell.set()
+        self.ring()
         self._done.wait(seconds)
         diagnosis = self._delivery.diagnosis if self._delivery else None
         return Outcome(self._spool.pending, self._reason, diagnosis, self._spool.address.get("url"))
@@ -98,8 +102,8 @@ class Sender:
     def _live(self) -> None:
         self._do_chores()
         while not self._done.is_set():
-            self._bell.wait(self._pause())
-            self._bell.clear()
+            with suppress(Empty):
+                self._bell.get(timeout=self._pause())
             if self._is_due() and self._turn() is None:
                 # A turn that failed was a mistake of ours: not again at once.
                 self._failures, self._next_try = self._failures + 1, monotonic() + LONGEST_WAIT
@@ -181,19 +185,26 @@ class Sender:
         self._stopped, self._announce, self._reason = True, None, error.reason
         log.warning("mldiag: the server refuses this run: %s. Records are kept in %s", error, self._spool.folder)
 
+    @harmless
     def _deliver_older(self, older: Callable[[], Iterator[Spool]]) -> None:
         assert self._connection is not None
+        # What fails below for a reason of its own must not fail again and again: the running run comes first.
+        self._older = None
         for spool in older():
             try:
                 Delivery(spool, self._connection).run(between=self._give_way)
                 log.info("mldiag: delivered the older run in %s", spool.folder)
             except Refused as error:
                 log.warning("mldiag: the server refuses the older run in %s: %s", spool.folder, error)
+            except Unavailable as error:
+                self._older = older
+                self._failed(error)
+                return
             except _OwnRunFirst:
+                self._older = older
                 return
             finally:
                 spool.close()
-        self._older = None
 
     def _give_way(self) -> None:
         if self._spool.pending or self._closing_at is not None:

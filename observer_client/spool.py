@@ -1,19 +1,12 @@
-"""A run's folder on disk: every record goes here first, whatever becomes of the network.
-
-``records.jsonl`` only grows, one line a record: ``{"seq": 1, "kind": "epoch", "data": {...}}`` with the kinds opening,
-update, architecture, epoch, log and ending. ``sent.json`` says how far the server acknowledged. ``lock`` is held by
-the one process that records or sends the run. Nothing is ever deleted.
-"""
+"""Records a run in its folder: every record goes there first, whatever becomes of the network."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,23 +14,12 @@ from typing import Any
 from observer_client.guard import log
 from observer_client.locks import try_lock, unlock
 from observer_client.record import to_json
+from observer_client.runfolder import LOCK, RECORDS, SENT, Entry, entries
 
-RECORDS = "records.jsonl"
-SENT = "sent.json"
-LOCK = "lock"
 KEPT_IN_MEMORY = 10_000
+KEPT_BYTES = 32_000_000
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _WORTH = {"log": 0, "epoch": 1, "update": 2, "architecture": 3, "opening": 4, "ending": 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One record. ``end`` is where its line ends in the file, None while it is in memory only."""
-
-    seq: int
-    kind: str
-    data: dict[str, Any]
-    size: int
-    end: int | None = None
 
 
 class Spool:
@@ -52,19 +34,22 @@ class Spool:
         self.address: dict[str, Any] = {}
         """What the server answered to the opening: ``id`` and ``url``."""
         self.seq = 0
-        self.last_kind: str | None = None
+        self.ended = False
+        """Whether the records say how the run ended."""
         self._offset = 0
+        self._inbox: deque[tuple[str, str]] = deque()
+        self._writing = False
         self._memory: deque[Entry] = deque()
         self._file: int | None = None
         self._lock_file: int | None = None
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._warned = False
         if self.records.exists():
             self._resume()
 
     def _resume(self) -> None:
         for entry in entries(self.records):
-            self.seq, self.last_kind = entry.seq, entry.kind
+            self.seq, self.ended = entry.seq, self.ended or entry.kind == "ending"
         try:
             sent = json.loads((self.folder / SENT).read_bytes())
             self.acknowledged, self.rejected = int(sent["seq"]), list(sent["rejected"])
@@ -84,27 +69,47 @@ class Spool:
         with self._guard:
             return sum(entry.seq > self.acknowledged for entry in self._memory)
 
-    def append(self, kind: str, data: Any) -> int:
-        """Write a record, handed over to the operating system on return; return its number.
+    def append(self, kind: str, data: Any) -> None:
+        """Write a record, handed over to the operating system on return.
 
-        When the disk refuses, the record is kept in memory (the last `KEPT_IN_MEMORY` of them) and written as soon
-        as the disk takes it again.
+        When the disk refuses, the record is kept in memory (the last `KEPT_IN_MEMORY` of them, or `KEPT_BYTES`) and
+        written as soon as the disk takes it again.
         """
-        body = to_json(data)
+        self._inbox.append((kind, to_json(data)))
         with self._guard:
-            self.seq += 1
-            self.last_kind = kind
-            line = f'{{"seq":{self.seq},"kind":"{kind}","data":{body}}}\n'
-            if self._memory or not self._write(line):
-                self._memory.append(Entry(self.seq, kind, json.loads(body), len(line)))
-                self._retry_memory()
-            return self.seq
+            # A signal handler or a finalizer that logs gets here in the middle of another `append` of its own
+            # thread: that one goes on afterwards and writes both, in order.
+            if not self._writing:
+                self.settle()
+
+    def settle(self) -> None:
+        """Write what was appended in the middle of an `append` that may never go on, at the end of a process."""
+        with self._guard:
+            self._writing = True
+            try:
+                while self._inbox:
+                    first = self._inbox[0]
+                    self._keep(*first)
+                    if self._inbox and self._inbox[0] is first:
+                        self._inbox.popleft()
+            finally:
+                self._writing = False
+
+    def _keep(self, kind: str, body: str) -> None:
+        seq = self.seq + 1
+        line = f'{{"seq":{seq},"kind":"{kind}","data":{body}}}\n'
+        if self._memory or not self._write(line):
+            self._memory.append(Entry(seq, kind, json.loads(body), len(line)))
+            self._retry_memory()
+        self.seq, self.ended = seq, self.ended or kind == "ending"
 
     def _write(self, line: str) -> bool:
         data = line.encode("ascii")
         try:
             if self._file is None:
                 self._file = self._open()
+            elif not os.fstat(self._file).st_nlink:
+                self._file = self._restore(self._file)
             start = os.fstat(self._file).st_size
             if os.write(self._file, data) == len(data):
                 return True
@@ -119,12 +124,32 @@ class Spool:
 
     def _open(self) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.records, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        file = os.open(self.records, _FLAGS, 0o644)
         if os.fstat(file).st_size:
             os.lseek(file, -1, os.SEEK_END)
             if os.read(file, 1) != b"\n":
                 # The process before died in the middle of a line.
                 os.write(file, b"\n")
+        return file
+
+    def _restore(self, removed: int) -> int:
+        """Write the run anew after somebody removed its folder: the open file still has all of it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.records, _FLAGS | os.O_TRUNC, 0o644)
+        os.lseek(removed, 0, os.SEEK_SET)
+        try:
+            while piece := os.read(removed, 1 << 20):
+                if os.write(file, piece) < len(piece):
+                    raise OSError("the disk is full")
+        except OSError:
+            os.close(file)
+            raise
+        os.close(removed)
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+            self.claim()
+        log.warning("mldiag: %s was removed; the run is recorded there anew", self.folder)
         return file
 
     def _retry_memory(self) -> None:
@@ -134,11 +159,12 @@ class Spool:
             if not self._write(line):
                 break
             self._memory.popleft()
-        if len(self._memory) > KEPT_IN_MEMORY:
+        while len(self._memory) > KEPT_IN_MEMORY or len(self._memory) > 1 and self._bytes() > KEPT_BYTES:
             # What opens and ends a run outlives its measurements; what was delivered goes first.
-            self._memory.remove(
-                min(self._memory, key=lambda entry: (entry.seq > self.acknowledged, _WORTH[entry.kind]))
-            )
+            self._memory.remove(min(self._memory, key=self._worth))
+
+    def _bytes(self) -> int:
+        return sum(entry.size for entry in self._memory)
 
     def _worth(self, entry: Entry) -> tuple[bool, int]:
         return entry.seq > self.acknowledged, _WORTH[entry.kind]
@@ -239,34 +265,6 @@ class Spool:
 
     def forget(self) -> None:
         """Let go in a forked child: its copies of the files are closed, the parent's claim stays."""
-        self._guard = threading.Lock()
+        self._guard, self._writing = threading.RLock(), False
+        self._inbox.clear()
         self._close_files()
-
-
-def folder_name(run_name: str, key: str) -> str:
-    """Return the name of a run's folder.
-
-    >>> folder_name("ResNet 50 / lr=0.1", "0b9cc1c1-5f0e-4b43-a4ea-7c1d9a3c3f55")
-    'resnet-50-lr-0.1-0b9cc1c1'
-    """
-    slug = re.sub(r"[^a-z0-9._]+", "-", run_name.lower()).strip("-.")[:60]
-    return f"{slug or 'run'}-{key[:8]}"
-
-
-def entries(path: Path, offset: int = 0) -> Iterator[Entry]:
-    """Read the records of a file from byte ``offset``. A torn last line ends it, a damaged one is passed over."""
-    try:
-        file = path.open("rb")
-    except OSError:
-        return
-    with file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            try:
-                record = json.loads(line)
-                yield Entry(int(record["seq"]), str(record["kind"]), dict(record["data"]), len(line), offset)
-            except (ValueError, KeyError, TypeError):
-                continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -25,7 +26,8 @@ class StepBook:
         """Steps as (clock, loss, batch size, gradient norm, learning rate, clipped), values as snapshots."""
         self._limit = limit
         self._window = Window(0, limit)
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler that ends the run may interrupt a step.
+        self._lock = threading.RLock()
 
     @property
     def here(self) -> int:
@@ -43,8 +45,10 @@ class StepBook:
             self._collect()
 
     def _collect(self) -> None:
-        for _ in range(len(self.fresh)):
-            self._take(*self.fresh.popleft())
+        # An interruption may have taken some meanwhile.
+        with suppress(IndexError):
+            for _ in range(len(self.fresh)):
+                self._take(*self.fresh.popleft())
 
     @harmless
     def _take(self, now: float, loss: Any, batch_size: Any, norm: Any, rate: Any, clipped: Any) -> None:
@@ -74,4 +78,4 @@ class StepBook:
 
     def forget_locks(self) -> None:
         """Make the lock anew in a forked child, where its holder does not exist."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from observer_client.guard import harmless
 from observer_client.moments import Moments, merged, moments
 from observer_client.record import Gradients, Loss, Steps, Throughput
 
@@ -39,6 +40,15 @@ def snapshot(value: Any) -> Any:
         value = value.mean(dtype=None if value.is_floating_point() else _torch().float32)
     # A copy, not a view: CUDA graphs write the next loss into the same memory.
     return value.item() if on_host else value.clone()
+
+
+@harmless
+def told(name: str, value: Any) -> Any:
+    """Return a `snapshot` of what a call names ``name``; what is no number costs itself only."""
+    try:
+        return snapshot(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} is no number: {value!r:.80}") from error
 
 
 class Series:

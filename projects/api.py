@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from projects.models import ApiKey, Project
+from projects.parsers import sent
 from projects.serializers import ErrorOut, KeyIn, KeyOut, NewKeyOut, ProjectIn, ProjectOut
 from projects.services import NotAllowed, NotFound, Taken, create_project, is_owner, issue_key, revoke_key
 
@@ -42,9 +43,9 @@ class ProjectList(ListAPIView):
     @extend_schema(request=ProjectIn, responses={200: ProjectOut, 201: ProjectOut, 400: ERROR, 409: ERROR})
     def post(self, request: Request) -> Response:
         """Make a project, or find it by name."""
-        sent = ProjectIn(data=request.data)
-        sent.is_valid(raise_exception=True)
-        name, description = sent.validated_data["name"], sent.validated_data["description"]
+        asked = ProjectIn(data=sent(request))
+        asked.is_valid(raise_exception=True)
+        name, description = asked.validated_data["name"], asked.validated_data["description"]
         project, created = self._found_or_made(request, name, description)
         body = ProjectOut(project, context={"request": request}).data
         return Response(body, status=status.HTTP_201_CREATED if created else status.HTTP_200_OK)
@@ -81,9 +82,9 @@ class KeyList(ListAPIView):
     def post(self, request: Request, project_id: int) -> Response:
         """Make a key. The answer is the only place where it is ever written."""
         project = own_project(request, project_id)
-        sent = KeyIn(data=request.data)
-        sent.is_valid(raise_exception=True)
-        made, text = issue_key(project, created_by=request.user, **sent.validated_data)
+        asked = KeyIn(data=sent(request))
+        asked.is_valid(raise_exception=True)
+        made, text = issue_key(project, created_by=request.user, **asked.validated_data)
         return Response({**KeyOut(made).data, "key": text}, status=status.HTTP_201_CREATED)
 
 

@@ -1,10 +1,12 @@
-"""Request bodies: read within limits and unpacked."""
+"""What a request carries: its body, read within limits and unpacked, and what it prefers."""
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import IO, Any, Self
 
 from django.conf import settings
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
@@ -17,6 +19,7 @@ CHUNK_BYTES = 2**16
 FREE_RATIO_BYTES = 2**20
 """Up to this size a body may be compressed as well as it likes."""
 RATIO = 100
+LONGEST_WAIT_SECONDS = 30.0
 
 
 class TooLarge(APIException):
@@ -104,3 +107,31 @@ def _unpacked(compressed: Iterator[bytes]) -> Iterator[bytes]:
             yield piece
     if not member.eof:
         raise EOFError("it ends too early")
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What a `Prefer` header (RFC 7240) asks for: seconds to wait, and the words that were understood."""
+
+    wait: float
+    applied: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, request: Request, default_wait: float) -> Self:
+        words = [each.strip().lower() for each in request.headers.get("Prefer", "").split(",")]
+        waits = [wait for word in words if (wait := _seconds(word)) is not None]
+        promptly = ("respond-async",) if "respond-async" in words else ()
+        if waits:
+            # The first of two that contradict each other counts (RFC 7240, section 2).
+            wait = min(waits[0], LONGEST_WAIT_SECONDS)
+            return cls(wait, (*promptly, f"wait={wait:g}"))
+        return cls(0.0 if promptly else default_wait, promptly)
+
+
+def _seconds(word: str) -> float | None:
+    name, _, value = word.partition("=")
+    try:
+        seconds = float(value.strip().strip('"'))
+    except ValueError:
+        return None
+    return seconds if name.strip() == "wait" and math.isfinite(seconds) and seconds >= 0 else None

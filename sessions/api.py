@@ -15,12 +15,14 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.generics import ListAPIView
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from observer_client.record import Architecture, Ending, Opening
-from projects.parsers import sent
+from projects.models import KeyKind
+from projects.parsers import Preference, sent
 from projects.serializers import ErrorOut, Pages
 from projects.services import NotFound, Refused
 from sessions import services
@@ -37,6 +39,7 @@ from sessions.serializers import (
     SessionDetailOut,
     SessionOut,
     SessionPatch,
+    SessionRef,
     epoch_result,
     log_result,
 )
@@ -45,7 +48,6 @@ from sessions.services.items import convert
 ERROR = OpenApiResponse(ErrorOut)
 REFUSALS = {400: ERROR, 401: ERROR, 403: ERROR, 404: ERROR, 413: ERROR, 415: ERROR}
 KEY = OpenApiParameter("key", str, OpenApiParameter.PATH, description="The session's UUID; to read, also its number.")
-LONGEST_WAIT_SECONDS = 30.0
 POLL_SECONDS = 0.05
 
 
@@ -55,9 +57,12 @@ def wire(name: str) -> dict[str, Any]:
 
 
 def sessions_named(request: Request, key: str) -> QuerySet[TrainSession]:
-    """Return the query for the session with this UUID or number: empty for strangers, and for nonsense."""
+    """Return the query for the session with this UUID or number: empty for strangers, and for nonsense.
+
+    Numbers are for reading: they can be guessed, and a key that writes one run must not write all others.
+    """
     visible = TrainSession.objects.visible_to(request.user, request.auth)
-    if key.isascii() and key.isdigit() and len(key) < 19:
+    if key.isascii() and key.isdigit() and len(key) < 19 and request.method in SAFE_METHODS:
         return visible.filter(pk=int(key))
     with contextlib.suppress(ValueError):
         return visible.filter(key=UUID(key))
@@ -118,7 +123,10 @@ class SessionDetail(APIView):
         parameters=[KEY], request=wire("Opening"), responses={200: SessionDetailOut, 201: SessionDetailOut, **REFUSALS}
     )
     def put(self, request: Request, key: str) -> Response:
-        """Open a session under a UUID of the client's making. Opening it again finds it."""
+        """Open a session under a UUID of the client's making. Opening it again finds it.
+
+        An ingest key, which may not read, is told no more than number, name, status, project and page.
+        """
         opening = convert({"key": key, **mapping(request)}, Opening)
         if opening.key.lower() != key.lower():
             raise Refused("The key in the body is not the one in the address.", "$.key")
@@ -135,7 +143,9 @@ class SessionDetail(APIView):
         return Response(self._said(find_session(request, key)))
 
     def _said(self, session: TrainSession) -> dict[str, Any]:
-        return dict(SessionDetailOut(session, context={"request": self.request}).data)
+        may_read = getattr(self.request.auth, "kind", None) != KeyKind.INGEST
+        shown = SessionDetailOut if may_read else SessionRef
+        return dict(shown(session, context={"request": self.request}).data)
 
 
 class ModelDetail(APIView):
@@ -221,17 +231,8 @@ class Finish(APIView):
     def post(self, request: Request, key: str) -> Response:
         """Close the session. `Prefer: wait=N` waits for the diagnosis that follows."""
         session = services.finish(find_session(request, key), convert(mapping(request), Ending))
-        diagnosed = await_diagnosis(session, preferred_wait(request))
+        diagnosed = await_diagnosis(session, Preference.of(request, 0.0).wait)
         return Response(FinishOut(session, context={"request": request, "diagnosed": diagnosed}).data)
-
-
-def preferred_wait(request: Request) -> float:
-    """Return the seconds of ``Prefer: wait=N`` (RFC 7240), 0 without."""
-    for preference in request.headers.get("Prefer", "").split(","):
-        name, _, value = preference.partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdigit():
-            return min(float(value), LONGEST_WAIT_SECONDS)
-    return 0.0
 
 
 def await_diagnosis(session: TrainSession, seconds: float) -> bool:

@@ -21,22 +21,27 @@ class ProjectRef(serializers.ModelSerializer):
         fields = ["id", "name"]
 
 
-class SessionOut(serializers.ModelSerializer):
-    """One line of a list of sessions."""
+class SessionRef(serializers.ModelSerializer):
+    """What whoever opened a session must know of it."""
 
     project = ProjectRef()
     url = serializers.SerializerMethodField(help_text="The session's page.")
 
     class Meta:
         model = TrainSession
+        fields = ["id", "key", "name", "status", "project", "url"]
+
+    def get_url(self, session: TrainSession) -> str:
+        return str(self.context["request"].build_absolute_uri(session.get_absolute_url()))
+
+
+class SessionOut(SessionRef):
+    """One line of a list of sessions."""
+
+    class Meta(SessionRef.Meta):
         fields = [
-            "id",
-            "key",
-            "name",
-            "status",
+            *SessionRef.Meta.fields,
             "reason",
-            "project",
-            "url",
             "tags",
             "started",
             "finished",
@@ -53,9 +58,6 @@ class SessionOut(serializers.ModelSerializer):
             "info_count",
             "diagnosed",
         ]
-
-    def get_url(self, session: TrainSession) -> str:
-        return str(self.context["request"].build_absolute_uri(session.get_absolute_url()))
 
 
 class SessionDetailOut(SessionOut):
@@ -136,7 +138,7 @@ class FinishOut(serializers.ModelSerializer):
         model = TrainSession
         fields = ["id", "key", "status", "url", "diagnosis"]
 
-    get_url = SessionOut.get_url
+    get_url = SessionRef.get_url
 
     @extend_schema_field(Diagnosis(allow_null=True))
     def get_diagnosis(self, session: TrainSession) -> dict[str, int | None] | None:

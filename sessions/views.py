@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from projects.models import Project
+from projects.services.documents import clean
 from sessions.models import SessionLog, SessionStatus, TrainSession
 
 SESSIONS_ON_A_PAGE = 50
@@ -102,7 +103,7 @@ def project(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a project's sessions, filtered and sorted as the query says, and the trend of their health."""
     shown = get_object_or_404(Project.objects.visible_to(request.user), pk=pk)
     everything = shown.sessions.defer(*HEAVY)
-    status, text = request.GET.get("status", ""), request.GET.get("q", "").strip()
+    status, text = request.GET.get("status", ""), _search(request)
     sort = request.GET.get("sort", "")
     page = Paginator(_sorted(_filtered(everything, status, text), sort), SESSIONS_ON_A_PAGE).get_page(
         request.GET.get("page")
@@ -120,6 +121,11 @@ def project(request: HttpRequest, pk: int) -> HttpResponse:
         "trend": list(reversed(trend)),
     }
     return render(request, "projects/project.html", context)
+
+
+def _search(request: HttpRequest) -> str:
+    # PostgreSQL refuses NUL, also in what is searched for.
+    return clean(request.GET.get("q", "")).strip()
 
 
 def _filtered(sessions: QuerySet[TrainSession], status: str, text: str) -> QuerySet[TrainSession]:
@@ -160,7 +166,7 @@ def logs(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a session's log, from a level on, with a text in it."""
     sessions = TrainSession.objects.visible_to(request.user).select_related("project")
     session = get_object_or_404(sessions, pk=pk)
-    level, text = request.GET.get("level", ""), request.GET.get("q", "").strip()
+    level, text = request.GET.get("level", ""), _search(request)
     lines: QuerySet[SessionLog] = session.logs.order_by("seq")
     if level in LEVELS:
         lines = lines.filter(Q(level__in=LEVELS[level]) | Q(kind="error"))

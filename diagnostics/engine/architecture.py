@@ -37,6 +37,7 @@ class Layer:
     share: float | None
     in_channels: int | None = None
     out_channels: int | None = None
+    in_features: int | None = None
     out_features: int | None = None
     kernel: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
@@ -187,6 +188,7 @@ def _layer(name: str, node: LayerNode | None, info: LayerInfo | None, total: int
         share=share,
         in_channels=node.in_channels if node else None,
         out_channels=node.out_channels if node else None,
+        in_features=node.in_features if node else None,
         out_features=node.out_features if node else None,
         kernel=_spatial(node.kernel_size, kind) if node else (),
         stride=_spatial(node.stride, kind) if node else (),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -79,7 +80,7 @@ def _block(rows: list[int], readings: list[Reading], numbers: list[int]) -> Bloc
     )
 
 
-def _cells(layers: tuple[str, ...], statistics: list[list[list[Any]]]) -> Cells:
+def _cells(layers: tuple[str, ...], statistics: list[list[tuple[Any, ...]]]) -> Cells:
     shape = (len(statistics), len(layers), len(LAYER_FIELDS))
     values, seen = _numbers(statistics, shape)
     kept = np.flatnonzero(seen.any(axis=(0, 1)))
@@ -91,8 +92,8 @@ def _cells(layers: tuple[str, ...], statistics: list[list[list[Any]]]) -> Cells:
     )
 
 
-def _numbers(nested: list[list[list[Any]]], shape: tuple[int, ...]) -> tuple[Floats, Bools]:
-    cells = [cell for epoch in nested for layer in epoch for cell in layer]
+def _numbers(nested: list[list[tuple[Any, ...]]], shape: tuple[int, ...]) -> tuple[Floats, Bools]:
+    cells: list[Any] = list(chain.from_iterable(chain.from_iterable(nested)))
     try:
         values = np.array(cells, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -101,7 +102,10 @@ def _numbers(nested: list[list[list[Any]]], shape: tuple[int, ...]) -> tuple[Flo
         # Something among them is no number, which only a look at each can tell.
         cells = [number(cell) for cell in cells]
         values = np.array(cells, dtype=np.float64)
-    return values.reshape(shape), np.array([cell is not None for cell in cells], bool).reshape(shape)
+    seen = np.ones(len(cells), bool)
+    # What was not logged became NaN; a NaN that was logged stays seen.
+    seen[[index for index in np.flatnonzero(np.isnan(values)).tolist() if cells[index] is None]] = False
+    return values.reshape(shape), seen.reshape(shape)
 
 
 def _single_table(labels: Any, rows: list[list[float | None]]) -> Table:
@@ -113,8 +117,11 @@ def _single_table(labels: Any, rows: list[list[float | None]]) -> Table:
 
 def single(values: Floats) -> Singles:
     """Return ``values`` as float32; a finite value too large for it stays finite."""
-    clipped = np.clip(values, -FLOAT32_MAX, FLOAT32_MAX)
-    return np.where(np.isinf(values), values, clipped).astype(np.float32)
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    over = np.isinf(found) & np.isfinite(values)
+    found[over] = np.copysign(np.float32(FLOAT32_MAX), values[over])
+    return found
 
 
 def unpack_blocks(blobs: Sequence[bytes]) -> list[Block]:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from observer_client.packed import LAYER_FIELDS, SCALARS, SERIES
-from observer_client.record import LogLine, OperationShare
+from observer_client.record import LayerStats, LogLine, OperationShare
 
 _LARGEST = sys.float_info.max
 _MAX_EPOCH = 2**53
+_STATISTICS: Callable[[Any], tuple[Any, ...]] = attrgetter(*LAYER_FIELDS)
 _SHARES = tuple(each.name for each in fields(OperationShare))
 
 
@@ -39,7 +41,7 @@ class Reading:
     number: int | None
     """None if the epoch does not say which one it is."""
     scalars: dict[str, float]
-    layers: dict[str, list[Any]]
+    layers: dict[str, tuple[Any, ...]]
     profiled: dict[str, float]
     correlations: dict[tuple[str, str], float]
     series: dict[str, list[float | None]]
@@ -90,9 +92,16 @@ def integer(value: Any) -> int | None:
 
 def get(record: Any, name: str) -> Any:
     """Return an entry of a mapping or a field of a record, None if there is none."""
+    return finder(record)(name)
+
+
+def finder(record: Any) -> Callable[[str], Any]:
+    """Return `get` for many names of one record: what it is needs to be found out once."""
     if isinstance(record, Mapping):
-        return record.get(name)
-    return getattr(record, name, None) if is_dataclass(record) else None
+        return record.get
+    if is_dataclass(record):
+        return lambda name: getattr(record, name, None)
+    return lambda name: None
 
 
 def entries(value: Any) -> Iterator[Any]:
@@ -127,8 +136,11 @@ def _scalars(epoch: Any, profiler: Any) -> Iterator[tuple[str, float]]:
     yield "attempt", float(integer(get(epoch, "attempt")) or 0)
     for group, names in _GROUPS.items():
         record = get(epoch, group) if group else epoch
+        if record is None:
+            continue
+        find = finder(record)
         for name, own in names:
-            if (value := number(get(record, own))) is not None:
+            if (value := find(own)) is not None and (value := number(value)) is not None:
                 yield name, value
     for name, metric in pairs(get(get(epoch, "loss"), "val")):
         if (value := number(metric)) is not None:
@@ -139,10 +151,13 @@ def _scalars(epoch: Any, profiler: Any) -> Iterator[tuple[str, float]]:
                 yield f"profiler.operation_categories.{category}.{own}", value
 
 
-def _statistics(stats: Any) -> list[Any]:
+def _statistics(stats: Any) -> tuple[Any, ...]:
+    if isinstance(stats, LayerStats):
+        # The ordinary case, thousands of times a run.
+        return _STATISTICS(stats)
     if isinstance(stats, Mapping):
-        return [stats.get(name) for name in LAYER_FIELDS]
-    return [getattr(stats, name, None) for name in LAYER_FIELDS]
+        return tuple(stats.get(name) for name in LAYER_FIELDS)
+    return tuple(getattr(stats, name, None) for name in LAYER_FIELDS)
 
 
 def _profiled(profiler: Any) -> Iterator[tuple[str, float]]:

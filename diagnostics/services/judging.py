@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -59,13 +60,16 @@ class Verdict:
 
 
 def judge(session: TrainSession, standards: Standards) -> Verdict:
-    """Judge a session as it is stored now. Raises ValueError for thresholds that make no sense."""
+    """Judge a session as it is stored now. Raises ValueError for settings of the project that make no sense."""
+    disabled = session.project.disabled_checks
+    if not isinstance(disabled, list) or not all(isinstance(check, str) for check in disabled):
+        raise ValueError("disabled_checks is a list of ids of checks")
     run = load_run(session)
     report = diagnose(
         run,
         thresholds=DiagnosticThresholds.from_mapping(standards.thresholds),
         profile=standards.profile,
-        disabled=frozenset(session.project.disabled_checks),
+        disabled=frozenset(disabled),
     )
     return Verdict(report, len(run))
 
@@ -93,7 +97,7 @@ def _log_lines(session: TrainSession) -> list[dict[str, Any]]:
 def store(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> bool:
     """Write a claimed run's answer, all of it or nothing. Returns False when the claim was lost meanwhile."""
     # Ingest locks a session before its run; whoever locks both must do so in the same order.
-    session = TrainSession.objects.select_for_update(no_key=True).filter(pk=run.session_id).first()
+    session = TrainSession.objects.select_for_update(no_key=True).filter(pk=run.session_id).only("pk").first()
     if session is None or not queue.finish(run, **_columns(run, verdict, standards)):
         return False
     FoundIssue.objects.filter(run=run).delete()
@@ -106,8 +110,7 @@ def store(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> bool:
 def _columns(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> dict[str, Any]:
     report = verdict.report
     return {
-        # When the data were looked at: what arrived later is not in the answer.
-        "created": run.started,
+        "created": _looked_at(run),
         "profile": standards.profile,
         "thresholds": standards.thresholds,
         "engine_version": ENGINE_VERSION,
@@ -120,15 +123,25 @@ def _columns(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> dict
     }
 
 
+def _looked_at(run: DiagnosticRun) -> datetime:
+    """Return the moment whose data the answer covers: what arrived later is not in it.
+
+    By the worker's clock alone, a session whose last news the web server's clock dated later would never count
+    as diagnosed. Both ``last_seen`` and what it dates were read after the claim.
+    """
+    return max(run.started or run.created, run.session.last_seen)
+
+
 def _show_verdict(run: DiagnosticRun, verdict: Verdict) -> None:
     """Put the verdict where lists of sessions find it, unless one of newer data is there."""
     counts = verdict.report.summary["severity_breakdown"]
-    TrainSession.objects.filter(pk=run.session_id).exclude(diagnosed__gt=run.started).update(
+    moment = _looked_at(run)
+    TrainSession.objects.filter(pk=run.session_id).exclude(diagnosed__gt=moment).update(
         health_score=verdict.health_score,
         critical_count=counts["critical"],
         warning_count=counts["warning"],
         info_count=counts["info"],
-        diagnosed=run.started,
+        diagnosed=moment,
     )
 
 

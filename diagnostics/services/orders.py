@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from diagnostics import queue
 from diagnostics.models import DiagnosticRun, State
@@ -71,7 +71,7 @@ def work(run_id: int) -> bool:
     try:
         standards = Standards.of_run(run)
         store(run, judge(run.session, standards), standards)
-    except OperationalError:
+    except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         # An order must get an answer, whatever a check stumbled over; trying again would end the same way.

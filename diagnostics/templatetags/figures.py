@@ -171,8 +171,8 @@ def ago(moment: datetime | None) -> str:
 
 @register.filter
 def length_of(session: TrainSession) -> timedelta:
-    """How long a session took, or has taken so far."""
-    return (session.finished or session.last_seen) - session.started
+    """How long a session took, or has taken so far. Its start is dated by the client's clock, which may be ahead."""
+    return max(timedelta(0), (session.finished or session.last_seen) - session.started)
 
 
 @register.filter
@@ -212,8 +212,16 @@ def proof(issue: FoundIssue) -> list[tuple[str, Any]]:
 def largest_layers(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """Return the layers of a stored architecture with the most parameters, and how many others there are."""
     layers = [(name, layer) for name, layer in pairs(architecture.get("layers")) if isinstance(layer, Mapping)]
-    layers.sort(key=lambda pair: -(pair[1].get("parameters") or 0))
+    layers.sort(key=lambda pair: -_count(pair[1].get("parameters")))
     return {"largest": layers[:LAYERS_SHOWN], "left_out": max(0, len(layers) - LAYERS_SHOWN)}
+
+
+def _count(value: Any) -> float:
+    # The document is kept as it was sent, and on the wire "12" is a number, too.
+    try:
+        return float(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 @register.inclusion_tag("_connect.html", takes_context=True)

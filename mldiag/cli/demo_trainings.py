@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from mldiag.cli.terminal import console
 
 LONGEST_TRAINING = 300.0
-_EPOCH = re.compile(r"^epoch (\d+)/(\d+)  (.*)$", re.MULTILINE)
+_EPOCH = re.compile(r"^epoch (\d+) \((\d+)/(\d+)\)  (.*)$", re.MULTILINE)
 # Imported once for both trainings: on a busy machine that is most of the demo's time.
 _HEAVY = ["sklearn.datasets", "torch", "torch._dynamo", "codecarbon"]
 
@@ -89,10 +89,10 @@ def _follow(process: BaseProcess, log: Path, progress: Progress, task: TaskID) -
     while True:
         ended = not process.is_alive()
         lines = _EPOCH.findall(log.read_text(errors="replace"))
-        for epoch, total, figures in lines[told:]:
-            progress.update(task, completed=int(epoch), total=int(total), now=figures)
+        for epoch, done, total, figures in lines[told:]:
+            progress.update(task, completed=int(done), total=int(total), now=f"epoch {epoch}  {figures}")
             if not progress.console.is_terminal:
-                progress.console.print(f"  epoch {epoch}/{total}  {figures}")
+                progress.console.print(f"  epoch {epoch} ({done}/{total})  {figures}")
         told = len(lines)
         if ended:
             return

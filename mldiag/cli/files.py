@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mldiag.cli.recorded import UnreadableRun
+from observer_client.runfolder import RECORDS
 
-SPOOL = "records.jsonl"
 EXPORTS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz")
 LARGEST = 2 * 2**30
 """Bytes of one run, unpacked. A small gzip file can unpack to anything."""
@@ -73,17 +73,17 @@ def sources(arguments: list[str]) -> Iterator[Source | tuple[str, UnreadableRun]
 
 
 def _within(folder: Path) -> Iterator[Source]:
-    if (folder / SPOOL).is_file():
-        yield Source(str(folder), folder / SPOOL)
+    if (folder / RECORDS).is_file():
+        yield Source(str(folder), folder / RECORDS)
         return
     try:
-        runs = sorted(each for each in folder.iterdir() if (each / SPOOL).is_file())
+        runs = sorted(each for each in folder.iterdir() if (each / RECORDS).is_file())
         exports = sorted({each for pattern in EXPORTS for each in folder.glob(pattern) if each.is_file()})
     except OSError as error:
         raise UnreadableRun(f"cannot be read: {error.strerror}") from error
     if not runs and not exports:
-        raise UnreadableRun(f"holds no run: neither {SPOOL}, nor folders that hold one, nor .json files")
-    yield from (Source(str(each), each / SPOOL) for each in runs)
+        raise UnreadableRun(f"holds no run: neither {RECORDS}, nor folders that hold one, nor .json files")
+    yield from (Source(str(each), each / RECORDS) for each in runs)
     yield from (Source(str(each), each) for each in exports)
 
 

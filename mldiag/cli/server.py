@@ -6,12 +6,16 @@ import os
 from argparse import Namespace
 from collections.abc import Sequence
 
+from mldiag.binding import prepare_environment
+
 
 def serve(chosen: Namespace) -> int:
     """Serve until stopped."""
     if chosen.home:
         # Settings read it once, when Django is set up.
         os.environ["MLDIAG_HOME"] = chosen.home
+    # And so who may come in, which depends on the address.
+    prepare_environment(chosen.host)
     worker = ["--no-worker"] if chosen.no_worker else []
     return manage(["serve", "--host", chosen.host, "--port", str(chosen.port), *worker])
 

@@ -49,9 +49,7 @@ def train(export_to: str | None = None) -> None:
 
     observer = Observer(run_name="digits, planted faults", config=ObserverConfig(track_carbon_emissions=True))
     observer.register_model(model)
-    observer.log_hyperparameters(
-        {"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "optimizer": "SGD", "frozen_layers": ["conv1"]}
-    )
+    observer.log_hyperparameters({"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "optimizer": "SGD"})
 
     history = []
     # FAULT 4, wasted epochs: nothing stops the run when it no longer gets better.
@@ -74,7 +72,8 @@ def train(export_to: str | None = None) -> None:
 
         accuracy = (logits.argmax(1) == labels).float().mean().item()
         observer.flush(val_metrics={"val_loss": val_loss.item(), "val_acc": accuracy})
-        print(f"epoch {epoch + 1}/{EPOCHS}  loss {loss.item():.4f}  val_loss {val_loss.item():.4f}", flush=True)
+        figures = f"loss {loss.item():.4f}  val_loss {val_loss.item():.4f}"
+        print(f"epoch {epoch} ({epoch + 1}/{EPOCHS})  {figures}", flush=True)
     if export_to:
         observer.export(export_to)
     observer.close()

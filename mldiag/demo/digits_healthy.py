@@ -51,7 +51,8 @@ def train(export_to: str | None = None) -> None:
         schedule.step()
         metrics = validate(model, images, labels)
         observer.flush(val_metrics=metrics)
-        print(f"epoch {epoch + 1}/{EPOCHS}  loss {loss.item():.4f}  val_loss {metrics['val_loss']:.4f}", flush=True)
+        figures = f"loss {loss.item():.4f}  val_loss {metrics['val_loss']:.4f}"
+        print(f"epoch {epoch} ({epoch + 1}/{EPOCHS})  {figures}", flush=True)
     if export_to:
         observer.export(export_to)
     observer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -161,7 +162,10 @@ def _total(before: float | None, added: list[float | None], removed: list[float 
     lost = [value for value in removed if value is not None]
     if before is None and not gained:
         return None
-    return max(0.0, math.fsum([before or 0.0, *gained, *(-value for value in lost)]))
+    try:
+        return max(0.0, math.fsum([before or 0.0, *gained, *(-value for value in lost)]))
+    except OverflowError:
+        return sys.float_info.max
 
 
 def _figures(record: Epoch) -> dict[str, float | None]:

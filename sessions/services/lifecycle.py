@@ -36,27 +36,26 @@ def open_session(
     """
     run = _uuid(opening.key)
     here = TrainSession.objects.select_related("project")
-    session = here.filter(key=run).first()
-    if session is not None and not here.visible_to(user or AnonymousUser(), key).filter(pk=session.pk).exists():
-        raise NotFound(f"There is no session {run} here.")
-    if session is not None:
-        return session, False
-    project = find_project(project_id=opening.project_id, name=opening.project, user=user, key=key)
-    session, created = here.get_or_create(
-        key=run,
-        defaults={
-            "project": project,
-            "name": clean((opening.run_name or "").strip(), NAME_LENGTH) or f"run {run.hex[:8]}",
-            "started": past_moment(opening.started_at),
-            "hyperparameters": storable(plain(opening.hyperparameters)),
-            "environment": storable(plain(opening.environment)),
-            "config": storable(plain(opening.config)),
-            "tags": _tags(opening.tags),
-        },
-    )
+    session, created = here.filter(key=run).first(), False
+    if session is None:
+        project = find_project(project_id=opening.project_id, name=opening.project, user=user, key=key)
+        session, created = here.get_or_create(key=run, defaults={"project": project, **_described(opening, run)})
     if created:
         session_opened.send(sender=TrainSession, session=session)
+    elif not here.visible_to(user or AnonymousUser(), key).filter(pk=session.pk).exists():
+        raise NotFound(f"There is no session {run} here.")
     return session, created
+
+
+def _described(opening: Opening, run: UUID) -> dict[str, Any]:
+    return {
+        "name": clean((opening.run_name or "").strip(), NAME_LENGTH) or f"run {run.hex[:8]}",
+        "started": past_moment(opening.started_at),
+        "hyperparameters": storable(plain(opening.hyperparameters)),
+        "environment": storable(plain(opening.environment)),
+        "config": storable(plain(opening.config)),
+        "tags": _tags(opening.tags),
+    }
 
 
 @transaction.atomic

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -128,3 +129,13 @@ def test_manage_passes_everything_on():
     ended = process("-m", "mldiag.cli", "manage", "help", "serve")
     assert ended.returncode == 0, ended.stderr
     assert "--no-worker" in ended.stdout
+
+
+@pytest.mark.parametrize(("host", "access"), [("127.0.0.1", "open"), ("0.0.0.0", "required")])
+def test_who_may_come_in_is_settled_before_django_is_loaded(cli, monkeypatch, host, access):
+    seen = []
+    monkeypatch.setenv("MLDIAG_AUTH", "")
+    monkeypatch.delenv("MLDIAG_AUTH")
+    monkeypatch.setattr("mldiag.cli.server.manage", lambda words: seen.append(os.environ["MLDIAG_AUTH"]) or 0)
+    assert cli("serve", "--host", host).code == 0
+    assert seen == [access]

@@ -43,4 +43,3 @@ def test_planted_faults_are_found(fault):
 def test_the_forgotten_frozen_layer_is_on_record():
     run = json.loads((RUNS / "digits_faulty.json").read_bytes())
     assert run["architecture"]["layers"]["conv1"]["trainable"] is False
-    assert run["session"]["hyperparameters"]["frozen_layers"] == ["conv1"]

@@ -134,6 +134,23 @@ def test_a_wrong_key_costs_no_record(server, observe, tmp_path, caplog):
     assert arrived(server)
 
 
+def test_a_key_read_from_a_file_ends_with_a_line_break(server, observe):
+    server.key = "right"
+    observer = observe(server, api_key="right\n")
+    observer.close()
+    assert observer.outcome.pending == 0
+
+
+def test_a_damaged_older_run_holds_nothing_up(server, observe, tmp_path, forgiving, caplog):
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    damaged = {"seq": 1, "kind": "opening", "data": {"key": "k", "config": "none"}}
+    (tmp_path / "runs" / "old" / "records.jsonl").write_text(json.dumps(damaged) + "\n")
+    observer = observe(server)
+    wait_until(lambda: "_deliver_older failed" in caplog.text)
+    observer.flush()
+    wait_until(lambda: server.session.epochs, seconds=10)
+
+
 def test_one_bad_record_does_not_stop_the_others(server, observe, caplog):
     server.rejected_epochs = {1}
     observer = observe(server)
@@ -156,14 +173,16 @@ def test_a_batch_that_is_too_large_is_sent_in_parts(server, observe, hasty):
     assert len(server.session.epochs) + len(sent(observer)["rejected"]) == 3
 
 
-def test_a_server_that_lost_its_memory_is_told_again(server, observe):
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_server_that_lost_its_memory_is_told_again(server, observe, times):
     observer = observe(server)
     train(observer, 2)
-    wait_until(lambda: observer._recording.spool.pending == 0)
-    server.sessions.clear()
-    observer.flush()
+    for _ in range(times):
+        wait_until(lambda: observer._recording.spool.pending == 0)
+        server.sessions.clear()
+        observer.flush()
     observer.close()
-    assert arrived(server)
+    assert arrived(server, 2 + times)
 
 
 def test_retry_after_is_honored(server, observe, hasty):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import dataclasses
 import gc
 import json
 import logging
+import os
 import pickle
 import random
 import sys
@@ -260,6 +263,12 @@ def test_an_export_that_cannot_be_written_is_said(observe, forgiving, caplog, tm
     assert "Observer.export failed" in caplog.text
 
 
+def test_an_export_that_fails_leaves_nothing_behind(observe, forgiving, tmp_path):
+    (tmp_path / "run.json").mkdir()
+    assert observe().export(tmp_path / "run.json") is None
+    assert [each.name for each in tmp_path.glob("run.json*")] == ["run.json"]
+
+
 def test_the_key_is_not_recorded(observe, tmp_path):
     observer = observe(api_key="mldiag_secret")
     assert "mldiag_secret" not in json.dumps(records(observer))
@@ -280,4 +289,133 @@ def test_where_it_ran(observe):
 def test_the_project_of_the_environment(monkeypatch, observe, text, told):
     monkeypatch.setenv("MLDIAG_PROJECT", text)
     (opening,) = records(observe(), "opening")
+    assert {name: opening[name] for name in ("project", "project_id") if name in opening} == told
+
+
+def test_an_epoch_number_given_as_metrics_costs_no_epoch(observe, forgiving, caplog):
+    observer = observe()
+    for number in range(3):
+        observer.step(0, 1.0)
+        observer.flush(number, val_loss=0.5)
+    assert [epoch["loss"]["val"] for epoch in epochs(observer)] == [{"val_loss": 0.5}] * 3
+    assert caplog.text.count("an epoch's number is epoch=") == 1
+
+
+def test_an_epoch_that_is_no_number_gets_the_next_one(observe, forgiving, caplog):
+    observer = observe()
+    observer.flush(epoch="last")
+    assert [epoch["epoch"] for epoch in epochs(observer)] == [0]
+    assert "epoch is no whole number: 'last'" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["lr", "batch_size", "grad_norm"])
+def test_a_figure_that_is_no_number_costs_itself_only(observe, forgiving, caplog, name):
+    observer = observe()
+    for step in range(300):
+        observer.step(step, 1.0, **{"grad_norm": 2.0, name: [0.1]})
+    observer.flush(lr=[0.1])
+    (epoch,) = epochs(observer)
+    assert (epoch["loss"]["n_batches"], epoch.get("learning_rate")) == (300, None)
+    assert f"{name} is no number: [0.1]" in caplog.text
+
+
+def test_a_name_that_is_no_text(observe):
+    (opening,) = records(observe(run_name=7), "opening")
+    assert opening["run_name"] == "7"
+
+
+def test_one_tag_is_not_taken_apart():
+    with Observer(config=ObserverConfig(mode="offline", quiet=True), tags="baseline") as observer:
+        assert records(observer, "opening")[0]["tags"] == ["baseline"]
+
+
+@pytest.mark.parametrize("setting", ["close_seconds", "heartbeat_seconds"])
+def test_for_ever_is_a_time_too(observe, server, setting):
+    observer = observe(server, **{setting: float("inf")})
+    observer.flush()
+    observer.close()
+    assert sorted(server.session.epochs) == [(0, 0)]
+
+
+def test_a_dataclass_with_an_array(observe):
+    config = dataclasses.make_dataclass("Config", ["weights", "name"])(np.ones(2), "a")
+    observer = observe()
+    observer.log_hyperparameters(config)
+    assert [each["hyperparameters"] for each in records(observer, "update") if "hyperparameters" in each] == [
+        {"weights": "[1. 1.]", "name": "a"}
+    ]
+
+
+def test_a_level_may_be_a_number(observe):
+    observer = observe()
+    observer.log("nearly full", logging.WARNING)
+    assert [line["level"] for line in records(observer, "log")] == ["WARNING"]
+
+
+def test_runs_that_overlap_leave_no_hooks_behind(observe):
+    def depth():
+        count, hook = 0, logging.getLogRecordFactory()
+        while (link := getattr(hook, "__self__", None)) is not None:
+            count, hook = count + 1, link._previous
+        return count
+
+    before, last = depth(), observe()
+    for _ in range(5):
+        last, closed = observe(), last
+        closed.close()
+    assert depth() == before + 1
+
+
+def within(seconds, work):
+    """Do ``work`` in a thread, which a deadlock does not take along."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "deadlock"
+
+
+def test_a_log_line_in_the_middle_of_a_record(observe, monkeypatch):
+    # What a signal handler or a finalizer does.
+    observer, write, calls = observe(), os.write, []
+
+    def interrupted(file, data):
+        calls.append(data)
+        if len(calls) == 1:
+            logging.getLogger("slurm").warning("preempted")
+        return write(file, data)
+
+    monkeypatch.setattr("observer_client.spool.os.write", interrupted)
+    within(20, observer.flush)
+    assert [line["msg"] for line in records(observer, "log")] == ["preempted"]
+    seqs = [entry.seq for entry in observer._recording.spool.everything()]
+    assert seqs == sorted(set(seqs))
+
+
+def test_a_run_may_be_closed_in_the_middle_of_a_record(observe, monkeypatch):
+    observer, write, calls = observe(), os.write, []
+
+    def interrupted(file, data):
+        calls.append(data)
+        if len(calls) == 1:
+            observer.close()
+            raise SystemExit
+        return write(file, data)
+
+    def work():
+        with contextlib.suppress(SystemExit):
+            observer.flush(val_loss=0.5)
+
+    monkeypatch.setattr("observer_client.spool.os.write", interrupted)
+    within(20, work)
+    assert [epoch["loss"]["val"] for epoch in epochs(observer)] == [{"val_loss": 0.5}]
+    assert statuses(observer) == ["finished"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("Digits", {"project": "Digits"}), ("12", {"project_id": 12}), (12, {"project_id": 12})],
+    ids=["name", "number as text", "number"],
+)
+def test_a_project_id_of_any_kind(observe, given, told):
+    (opening,) = records(observe(project_id=given), "opening")
     assert {name: opening[name] for name in ("project", "project_id") if name in opening} == told

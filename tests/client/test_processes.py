@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from observer_client.spool import entries
+from observer_client.runfolder import entries
 from observer_client.sync import sync
 from tests.client.conftest import wait_until
 from tests.client.server import IngestServer

@@ -150,6 +150,7 @@ def test_random_numbers_are_as_without_it(observe):
     [
         pytest.param([0, 1, 2, 0, 1, 2], [0, 3], id="counted within the epoch"),
         pytest.param([0, 1, 2, 3, 4, 5], [0, 3], id="counted from the start"),
+        pytest.param([70, 71, 72, 73, 74, 75], [0, 3], id="resumed"),
     ],
 )
 def test_once_an_epoch(observe, steps, yes):

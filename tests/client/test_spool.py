@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 
-from observer_client.spool import Spool, folder_name
+from observer_client.runfolder import folder_name
+from observer_client.spool import Spool
 
 
 @pytest.fixture
@@ -137,3 +139,31 @@ def test_one_claim_at_a_time(spool, tmp_path):
 )
 def test_folder_name(name, folder):
     assert folder_name(name, "0b9cc1c1-5f0e") == folder
+
+
+def test_a_removed_folder_is_written_anew(spool, caplog):
+    assert spool.claim()
+    for number in range(3):
+        spool.append("epoch", {"epoch": number})
+    spool.acknowledge(spool.unsent()[0])
+    shutil.rmtree(spool.folder)
+    spool.append("ending", {})
+    assert seqs(spool) == [1, 2, 3, 4]
+    assert [entry.seq for entry in spool.unsent()] == [2, 3, 4]
+    assert not Spool(spool.folder).claim()
+    assert "was removed" in caplog.text
+
+
+def test_memory_is_bounded_in_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr("observer_client.spool.KEPT_BYTES", 1000)
+    (tmp_path / "runs").write_text("")
+    spool = Spool(tmp_path / "runs" / "run")
+    for number in range(20):
+        spool.append("epoch", {"epoch": number, "text": "x" * 300})
+    assert [entry.data["epoch"] for entry in spool.everything()] == [18, 19]
+
+
+def test_an_old_run_knows_that_it_ended(spool, tmp_path):
+    spool.append("ending", {})
+    spool.append("update", {})
+    assert Spool(tmp_path / "run").ended

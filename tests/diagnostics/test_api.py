@@ -242,13 +242,21 @@ def test_health_is_judged_on_the_fly_when_there_is_no_run(alices_api, bad_sessio
     assert not DiagnosticRun.objects.exists()
 
 
-def test_health_of_a_badly_set_project_is_refused_with_the_reason(alices_api, bad_session):
+@pytest.mark.parametrize(
+    ("project_fields", "said"),
+    [
+        ({"thresholds": {"nonsense": 1}}, "unknown threshold: nonsense"),
+        ({"disabled_checks": 5}, "list of ids"),
+        ({"disabled_checks": [[]]}, "list of ids"),
+    ],
+    ids=["an unknown threshold", "checks that are a number", "a check that is a list"],
+)
+def test_health_of_a_badly_set_project_is_refused_with_the_reason(alices_api, bad_session, project_fields, said):
     DiagnosticRun.objects.all().delete()
-    bad_session.project.thresholds = {"nonsense": 1}
-    bad_session.project.save()
+    type(bad_session.project).objects.update(**project_fields)
     answer = alices_api.get(f"/diagnostics/sessions/{bad_session.pk}/health")
     assert answer.status_code == 400
-    assert "unknown threshold: nonsense" in answer.json()["detail"]
+    assert said in answer.json()["detail"]
 
 
 def test_trend_goes_from_the_oldest_session_to_the_newest(alices_api, bad_session, judged, project):

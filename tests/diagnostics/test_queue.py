@@ -205,3 +205,20 @@ def test_news_cost_two_queries(empty_session, rings, django_assert_num_queries):
     queue.mark_due(empty_session)
     with django_assert_num_queries(2):
         queue.mark_due(empty_session)
+
+
+@pytest.mark.parametrize(("status", "state"), [("finished", State.QUEUED), ("running", State.FAILED)])
+def test_session_that_ended_during_a_failing_check_is_asked_about_again(empty_session, rings, status, state):
+    queue.mark_due(empty_session)
+    claimed = queue.claim(automatic(empty_session).pk)
+    type(empty_session).objects.update(status=status)
+    queue.mark_due(empty_session)
+    queue.fail(claimed, "a check stumbled over half a session")
+    assert automatic(empty_session).state == state
+
+
+def test_failure_without_news_stays_a_failure(empty_session, rings):
+    type(empty_session).objects.update(status="finished")
+    queue.mark_due(empty_session)
+    queue.fail(queue.claim(automatic(empty_session).pk), "a check stumbled")
+    assert automatic(empty_session).state == State.FAILED

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
+from django.utils.timezone import now
 
 from diagnostics import queue, services
 from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
@@ -260,3 +263,28 @@ def test_command_refuses_an_unknown_session(db):
 def test_database_is_the_one_that_was_asked_for(settings):
     asked = "sqlite" if "sqlite" in settings.DATABASES["default"]["ENGINE"] else "postgresql"
     assert connection.vendor == asked
+
+
+def test_clock_of_a_worker_may_be_behind(bad_session):
+    ahead = now() + timedelta(seconds=5)
+    TrainSession.objects.filter(pk=bad_session.pk).update(last_seen=ahead)
+    services.work(automatic(bad_session).pk)
+    bad_session.refresh_from_db()
+    assert bad_session.diagnosed == automatic(bad_session).created == ahead
+
+
+@pytest.mark.django_db(transaction=True)
+def test_command_waits_for_a_worker_that_was_faster(bad_session, empty_session, monkeypatch, capsys):
+    work = orders.work
+    workers = []
+
+    def be_slower(run_id):
+        workers.append(threading.Timer(0.1, lambda: (work(run_id), connection.close())))
+        workers[-1].start()
+        return False
+
+    monkeypatch.setattr(orders, "work", be_slower)
+    call_command("diagnose", "--all")
+    for worker in workers:
+        worker.join()
+    assert capsys.readouterr().out.count("/100, ") == 2

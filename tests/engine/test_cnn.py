@@ -88,6 +88,23 @@ def test_missing_pooling_is_held_back(layers, reason):
     assert found("missing-pooling", run) == [] and found("missing-pooling", run, "guide")
 
 
+@pytest.mark.parametrize(
+    ("side", "inputs", "fires"),
+    [
+        pytest.param(28, 8, False, id="mean over the whole map"),
+        pytest.param(28, 8 * 14 * 14, False, id="pooled once"),
+        pytest.param(28, 8 * 22 * 22, True, id="borders cut off by three kernels"),
+        pytest.param(28, None, True, id="inputs unknown"),
+        pytest.param(None, 8, False, id="image unknown, one number a channel"),
+        pytest.param(None, 8 * 49, True, id="image unknown, a map"),
+    ],
+)
+def test_pooling_by_a_function_shows_in_the_linear_layer(side, inputs, fires):
+    shape = {"input_shape": [1, 1, side, side]} if side else {}
+    layers = [conv("conv1", **shape), conv("conv2"), conv("conv3", out_channels=8), linear("fc", in_features=inputs)]
+    assert bool(hit("missing-pooling", network(*layers))) is fires
+
+
 @pytest.mark.parametrize("profile", BOTH)
 @pytest.mark.parametrize(
     ("kernel", "side", "fires"),
@@ -135,17 +152,3 @@ def test_early_channel_explosion(channels, fires, profile):
 def test_large_images_have_room_for_channels():
     layers = network(conv("conv1", in_channels=1, out_channels=64), input_shape=[1, 1, 512, 512])
     assert hit("early-channel-explosion", layers) == [] and hit("early-channel-explosion", layers, "guide") == ["conv1"]
-
-
-def shaped(name, before, after, kind=conv):
-    name, of, count, fields = kind(name)
-    return name, of, count, {**fields, "input_shape": before, "output_shape": after}
-
-
-@pytest.mark.parametrize("profile", BOTH)
-@pytest.mark.parametrize(("side", "fires"), [(8, True), (4, False)], ids=["same size", "a function pools"])
-def test_pooling_by_a_function_shows_in_the_shapes(side, fires, profile):
-    first = shaped("conv1", [64, 1, 8, 8], [64, 8, 8, 8])
-    rest = [shaped(f"conv{place}", [64, 8, side, side], [64, 8, side, side]) for place in (2, 3)]
-    head = shaped("fc", [64, 8 * side * side], [64, 10], linear)
-    assert bool(found("missing-pooling", run_with(architecture=network(first, *rest, head)), profile)) is fires

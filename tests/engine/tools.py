@@ -81,5 +81,5 @@ def pool(name):
     return name, "MaxPool2d", 0, {"category": "pooling"}
 
 
-def linear(name, parameters=1000):
-    return name, "Linear", parameters, {"category": "linear"}
+def linear(name, parameters=1000, **fields):
+    return name, "Linear", parameters, {"category": "linear", **fields}

@@ -47,7 +47,23 @@ def test_who_belongs_here_may_write(api, db, open_mode, headers):
 
 def test_a_trusted_origin_may_write(api, db, open_mode, settings):
     settings.CSRF_TRUSTED_ORIGINS = ["https://proxy.example"]
-    assert write(api, Origin="https://proxy.example").status_code == 201
+    assert write(api, Origin="https://proxy.example", Sec_Fetch_Site="cross-site").status_code == 201
+
+
+@pytest.mark.parametrize("address", ["192.168.1.7", "2001:db8::7", "::ffff:192.168.1.7", "nonsense"])
+def test_an_open_server_answers_no_other_machine(api, db, open_mode, address):
+    """Not even one that calls itself localhost."""
+    answer = api.get("/api/sessions", headers={"Host": "localhost"}, REMOTE_ADDR=address)
+    assert (answer.status_code, "own machine" in answer.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", ""])
+def test_an_open_server_answers_its_own_machine(api, db, open_mode, address):
+    assert api.get("/api/sessions", REMOTE_ADDR=address).status_code == 200
+
+
+def test_where_a_login_is_needed_other_machines_may_come(ingest):
+    assert ingest.put(ADDRESS, {}, format="json", REMOTE_ADDR="192.168.1.7").status_code == 201
 
 
 def test_reading_is_not_writing(api, db, open_mode):

@@ -3,9 +3,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.utils.timezone import now
 
 from diagnostics.templatetags.drawings import curve
-from diagnostics.templatetags.figures import as_duration, as_energy, as_mass, band, figure, pairs, prose
+from diagnostics.templatetags.figures import as_duration, as_energy, as_mass, band, figure, length_of, pairs, prose
+from sessions.models import TrainSession
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,8 @@ def test_extreme_losses_are_drawn(value):
 
 def test_nothing_finite_is_nothing_to_draw():
     assert curve([(1, None, None)]) == {"is_empty": True}
+
+
+def test_a_start_in_the_future_is_no_negative_length():
+    session = TrainSession(started=now() + timedelta(minutes=4), last_seen=now())
+    assert length_of(session) == timedelta(0)

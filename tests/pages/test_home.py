@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -72,3 +74,9 @@ def test_costs_the_same_for_one_and_for_many(alice, as_alice, project, django_as
     # The login's session and user, the projects and their number, their sessions, what is running.
     with django_assert_max_num_queries(6):
         as_alice.get("/")
+
+
+def test_who_may_make_keys_is_led_to_where_that_works(project, admin_client):
+    page = admin_client.get("/").content.decode()
+    (address,) = re.findall(r'project\'s key <a href="([^"]+)"', page)
+    assert "make_ingest_key" in admin_client.get(address).content.decode()

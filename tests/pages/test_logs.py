@@ -15,8 +15,9 @@ from tests.pages.rows import MARKUP, line, make_session
         ("?level=nonsense", ["epoch 4 done"], []),
         ("?q=RISING", ["loss is rising"], ["epoch 4 done"]),
         ("?q=rising&level=error", ["No line matches"], ["loss is rising"]),
+        ("?q=%00", ["No line matches"], ["loss is rising"]),
     ],
-    ids=["all", "from warning on", "errors", "unknown level", "text", "both"],
+    ids=["all", "from warning on", "errors", "unknown level", "text", "both", "a character that PostgreSQL refuses"],
 )
 def test_filters(text, bad_run, query, shown, hidden):
     page = text(f"/sessions/{bad_run.pk}/logs{query}")

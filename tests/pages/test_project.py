@@ -111,3 +111,7 @@ def test_costs_the_same_for_one_and_for_many(as_alice, project, django_assert_nu
         make_sessions(project, number)
         with django_assert_num_queries(6):
             as_alice.get(f"/projects/{project.pk}")
+
+
+def test_a_character_that_postgresql_refuses_is_searched_for_in_vain(text, project, healthy_run):
+    assert "No session matches" in text(f"/projects/{project.pk}?q=%00")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from diagnostics.models import State, Trigger
-from sessions.models import SessionStatus
+from sessions.models import Model, SessionStatus
 from sessions.services import store_epochs, store_logs
 from tests.pages.rows import EXPLOSION, MARKUP, SLOW, epoch, line, make_run, make_session
 
@@ -196,3 +196,13 @@ def test_the_series_has_a_null_where_a_number_is_not_finite(as_alice, bad_run):
 def test_the_series_of_nothing_is_empty(as_alice, project):
     series = as_alice.get(f"/sessions/{make_session(project).pk}/series").json()
     assert not any(series.values())
+
+
+def test_sizes_of_layers_may_be_texts(text, project):
+    session, layers = (
+        make_session(project),
+        {"small": {"parameters": "9"}, "big": {"parameters": "12"}, "odd": {"type": "?"}},
+    )
+    Model.objects.create(session=session, architecture={"layers": layers})
+    page = text(f"/sessions/{session.pk}")
+    assert page.index("<code>big</code>") < page.index("<code>small</code>") < page.index("<code>odd</code>")

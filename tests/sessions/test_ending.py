@@ -104,3 +104,8 @@ def test_a_heartbeat_after_the_end_says_that_it_ended(session, ingest):
 def test_an_absurd_next_time_is_refused(session, ingest, seconds):
     answer = ingest.post(f"/api/sessions/{session.key}/heartbeat", {"expect_next_in": seconds}, format="json")
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("wait", ["wait=\xb2", "wait=soon", "wait=-1", "wait=nan", "wait", "=", "wait=0"])
+def test_a_strange_preference_is_ignored(session, ingest, wait):
+    assert finish(ingest, session, Prefer=wait).status_code == 200

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 
 import pytest
 
@@ -171,3 +172,10 @@ def test_brackets_in_names_are_no_depth(session):
     assert result.status == "stored"
     layout, _ = open_packed(bytes(session.steps.get(epoch=4).packed))
     assert layout.layers == tuple(layers)
+
+
+def test_a_sum_that_fits_no_column_is_the_largest_that_does(send, session):
+    records = [epoch_record(number, carbon_emissions={"epoch_co2_kg": 1e308}) for number in (4, 5, 6)]
+    assert statuses(send(*records)) == ["stored"] * 3
+    session.refresh_from_db()
+    assert session.co2_kg == sys.float_info.max

@@ -97,3 +97,12 @@ def test_lines_are_read_in_order(send, session, as_user, bob):
     body = as_user(bob).get(f"/api/sessions/{session.key}/logs?page_size=1").json()
     assert (body["count"], body["results"][0]["msg"]) == (2, "a")
     assert body["next"].endswith("page=2&page_size=1")
+
+
+def test_after_the_largest_number_a_line_still_finds_one(send):
+    assert results(send({"seq": 2**53 - 1, "msg": "numbered"})) == [(2**53 - 1, "stored")]
+    assert results(send({"msg": "not numbered"})) == [(2**53, "stored")]
+
+
+def test_a_number_that_leaves_no_room_is_rejected(send):
+    assert results(send({"seq": 2**63 - 1, "msg": "x"})) == [(2**63 - 1, "rejected")]

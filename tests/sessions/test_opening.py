@@ -5,8 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from projects.models import DEFAULT_PROJECT_ID, KeyKind, Project
+from observer_client.record import Opening
+from projects.models import DEFAULT_PROJECT_ID, ApiKey, KeyKind, Project
+from projects.services import NotFound
 from sessions.models import TrainSession
+from sessions.services import lifecycle, open_session
 
 KEY = str(uuid4())
 ADDRESS = f"/api/sessions/{KEY}"
@@ -67,14 +70,14 @@ def test_the_session_of_another_project_looks_like_none(session, as_key, charlie
     assert answer.status_code == 404
 
 
-def test_a_clock_that_is_ahead_does_not_bring_a_run_to_the_top(ingest):
+def test_a_clock_that_is_ahead_does_not_bring_a_run_to_the_top(as_key):
     ahead = (datetime.now(UTC) + timedelta(days=365)).isoformat()
-    started = ingest.put(ADDRESS, {"started_at": ahead}, format="json").json()["started"]
+    started = as_key(KeyKind.FULL).put(ADDRESS, {"started_at": ahead}, format="json").json()["started"]
     assert datetime.fromisoformat(started) <= datetime.now(UTC)
 
 
-def test_an_old_run_keeps_its_start(ingest):
-    answer = ingest.put(ADDRESS, {"started_at": "2026-01-02T03:04:05+01:00"}, format="json")
+def test_an_old_run_keeps_its_start(as_key):
+    answer = as_key(KeyKind.FULL).put(ADDRESS, {"started_at": "2026-01-02T03:04:05+01:00"}, format="json")
     assert answer.json()["started"] == "2026-01-02T02:04:05Z"
 
 
@@ -83,17 +86,17 @@ def test_an_absurd_start_is_no_reason_to_refuse(ingest, text):
     assert ingest.put(ADDRESS, {"started_at": text}, format="json").status_code == 201
 
 
-def test_patch_merges_mappings(session, ingest):
-    address = f"/api/sessions/{session.key}"
-    ingest.patch(address, {"hyperparameters": {"batch": 32}, "tags": ["a"]}, format="json")
-    answer = ingest.patch(address, {"hyperparameters": {"lr": 0.02}, "run_name": "renamed"}, format="json")
+def test_patch_merges_mappings(session, as_key):
+    address, program = f"/api/sessions/{session.key}", as_key(KeyKind.FULL)
+    program.patch(address, {"hyperparameters": {"batch": 32}, "tags": ["a"]}, format="json")
+    answer = program.patch(address, {"hyperparameters": {"lr": 0.02}, "run_name": "renamed"}, format="json")
     body = answer.json()
     assert body["hyperparameters"] == {"lr": 0.02, "batch": 32}
     assert (body["name"], body["tags"]) == ("renamed", ["a"])
 
 
-def test_a_non_finite_hyperparameter_is_spelled(session, ingest):
-    answer = ingest.patch(
+def test_a_non_finite_hyperparameter_is_spelled(session, as_key):
+    answer = as_key(KeyKind.FULL).patch(
         f"/api/sessions/{session.key}", '{"hyperparameters": {"clip": Infinity}}', content_type="application/json"
     )
     assert answer.json()["hyperparameters"]["clip"] == "inf"
@@ -123,3 +126,30 @@ def test_the_model_is_kept_with_fields_of_newer_clients(session, ingest):
 )
 def test_an_absurd_model_is_refused(session, ingest, body):
     assert ingest.put(f"/api/sessions/{session.key}/model", body, format="json").status_code == 400
+
+
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_an_ingest_key_is_told_nothing_that_it_could_read(session, ingest, method):
+    body = getattr(ingest, method)(f"/api/sessions/{session.key}", {}, format="json").json()
+    assert set(body) == {"id", "key", "name", "status", "project", "url"}
+
+
+@pytest.mark.parametrize(
+    ("method", "door", "body"),
+    [("patch", "", {}), ("put", "/model", {}), ("post", "/epochs", []), ("post", "/logs", []), ("post", "/finish", {})],
+)
+def test_a_number_that_can_be_guessed_is_no_way_to_write(session, ingest, method, door, body):
+    answer = getattr(ingest, method)(f"/api/sessions/{session.pk}{door}", body, format="json")
+    assert answer.status_code == 404
+
+
+def test_a_session_that_a_stranger_opens_at_the_same_moment_stays_hidden(project, charlies_project, monkeypatch):
+    find = lifecycle.find_project
+
+    def slowly(**asked):
+        TrainSession.objects.create(project=charlies_project, key=KEY, name="Charlie's")
+        return find(**asked)
+
+    monkeypatch.setattr(lifecycle, "find_project", slowly)
+    with pytest.raises(NotFound):
+        open_session(Opening(key=KEY), user=None, key=ApiKey(project=project, kind=KeyKind.INGEST))

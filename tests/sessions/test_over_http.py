@@ -73,6 +73,17 @@ def test_a_chunked_body_opens_a_session(port):
     assert (status, answer["name"]) == (201, "in two parts")
 
 
+def test_a_chunked_body_makes_a_project(port):
+    status, answer = request(port, "POST", "/api/projects", iter([b'{"name":', b' "in two parts"}']))
+    assert (status, answer["name"]) == (201, "in two parts")
+
+
+def test_a_chunked_body_says_how_to_diagnose(port, address):
+    number = request(port, "GET", address)[1]["id"]
+    status, answer = request(port, "POST", f"/diagnostics/sessions/{number}/run", iter([b'{"profile": "nonsense"}']))
+    assert (status, answer["path"]) == (400, "$.profile")
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_fifty_megabytes_are_refused_by_name(port, address, chunked):
     body = b" " * 50_000_000

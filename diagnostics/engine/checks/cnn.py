@@ -138,9 +138,9 @@ def missing_pooling(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
 
     ## What it does
     Follows the network in the order of execution and reports three or more convolutions with no pooling between them;
-    a convolution with a stride pools too, and so does a function, seen by the smaller image that the next layer gets.
-    The robust profile reports them only if nothing pools before a fully connected layer either: blocks of several
-    convolutions that end in pooling are what VGG and ResNet are made of.
+    a convolution with a stride pools too. The robust profile reports them only if nothing pools before a fully
+    connected layer either: blocks of several convolutions that end in pooling are what VGG and ResNet are made of.
+    Pooling by a plain function is no layer; the number of inputs of the fully connected layer tells it.
 
     ## Why it matters
     Without pooling the feature map keeps its size. Every convolution works on all of it, the receptive field grows
@@ -165,15 +165,26 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = "no fully connected layer follows that could get too large"
         elif after.downsamples:
             found.suppressed = f"{after.id!r} pools before the first fully connected layer"
+        elif _pooled_by_function(row[-1], after, run.blueprint.input_size):
+            found.suppressed = f"{after.id!r} sees too few numbers a channel for a map that nothing has pooled"
         yield found
+
+
+def _pooled_by_function(last: Layer, linear: Layer, input_size: tuple[int, ...]) -> bool:
+    """Whether ``linear`` has fewer inputs than the last convolution's map would have without pooling.
+
+    Half of each side is what the smallest pooling leaves; kernels without padding cut far less off.
+    """
+    if not linear.in_features or not last.out_channels:
+        return False
+    per_channel = linear.in_features / last.out_channels
+    return per_channel <= max(1, math.prod(input_size) / 4 if input_size else 1)
 
 
 def _unpooled(network: Blueprint, limits: DiagnosticThresholds) -> Iterator[tuple[list[Layer], Layer | None]]:
     """Yield rows of convolutions without pooling, and the layer that ends them: one that pools, a Linear, or none."""
     row: list[Layer] = []
     for layer in (*network.layers, None):
-        if layer is not None and row and _pooled_between(row[-1], layer):
-            row = []
         ends = layer is None or layer.downsamples or layer.category == "linear"
         if ends and len(row) >= limits.missing_pooling_convs:
             yield row, layer
@@ -181,16 +192,6 @@ def _unpooled(network: Blueprint, limits: DiagnosticThresholds) -> Iterator[tupl
             row = []
         elif layer is not None and layer.category == "convolution":
             row = [*row, layer]
-
-
-def _pooled_between(before: Layer, after: Layer) -> bool:
-    """Return whether less arrives at ``after`` than left ``before``: a function may pool where no layer does."""
-    left, arrives = before.output_shape, after.input_shape
-    if len(left) < 3 or len(arrives) < 2:
-        return False
-    if after.category == "linear":
-        return len(arrives) == 2 and arrives[1] < math.prod(left[1:])
-    return len(arrives) == len(left) and max(arrives[2:]) < max(left[2:])
 
 
 def _unpooled_row(row: list[Layer], limits: DiagnosticThresholds) -> Finding:

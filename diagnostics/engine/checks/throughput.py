@@ -106,9 +106,11 @@ def _not_slower(speed: Floats, sustained: int, limits: DiagnosticThresholds) -> 
     now, usual = _ends(speed, sustained)
     if now >= usual * (1 - limits.throughput_drop_pct):
         return f"the run ends at {now:.4g} samples/s, against a usual {usual:.4g}"
-    jitter = max(noise(speed), noise(speed[:-sustained]))
-    if usual - now <= limits.throughput_z * jitter:
-        return f"the drop to {now:.4g} from a usual {usual:.4g} is within the jitter of {jitter:.3g} samples/s"
+    # Speeds jitter by a factor, not by an amount: only in logarithms a fall to a tenth is more than one to a half.
+    pace = np.log(np.maximum(speed, np.finfo(float).tiny))
+    jitter = max(noise(pace), noise(pace[:-sustained]))
+    if now > 0 and np.log(usual / now) <= limits.throughput_z * jitter:
+        return f"the drop to {now:.4g} from a usual {usual:.4g} samples/s is within the jitter of {jitter:.0%}"
     return None
 
 

@@ -24,11 +24,14 @@ class Command(BaseCommand):
             sessions = sessions.filter(pk=session)
             if not sessions.exists():
                 raise CommandError(f"There is no session {session}.")
-        failed = [each.pk for each in sessions.iterator() if not self._diagnose(each)]
+        # No cursor stays open: whoever waits for a diagnosis lets go of the connection.
+        numbers = list(sessions.values_list("pk", flat=True))
+        failed = [number for number in numbers if not self._diagnose(number)]
         if failed:
             raise CommandError(f"{len(failed)} failed: {', '.join(map(str, failed))}.")
 
-    def _diagnose(self, session: TrainSession) -> bool:
+    def _diagnose(self, number: int) -> bool:
+        session = TrainSession.objects.select_related("project").get(pk=number)
         run = services.diagnose_now(session)
         done = run.state == State.DONE
         said = f"{run.health_score}/100, {run.issue_count} issues" if done else f"{run.state}: {run.error}"

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from benchmarks.detection import injections, peers, running, tables, workloads
+from benchmarks.detection.faults import FAULTS
+from benchmarks.detection.figures import Share, Summary
+from benchmarks.detection.healthy import HEALTHY
+from benchmarks.detection.judging import Verdict, can_detect, can_name, judge
+from benchmarks.detection.running import SCENARIOS, Job, jobs, train_all
+from benchmarks.detection.scenario import Part
+from diagnostics.engine import CHECKS, IssueCategory, IssueData, IssueSeverity, Run, diagnose
+
+BLANK = diagnose(Run.from_epochs([]))
+KINDS = {each.kind for each in SCENARIOS.values()}
+LEAKING = "memory leak/digits-mlp"
+
+
+def verdict(name, *issues, at_fault=()):
+    """A verdict with the given issues, each written as ``"severity check layer"``."""
+    found = []
+    for severity, check, *layer in map(str.split, issues):
+        found.append(
+            IssueData(IssueSeverity(severity), IssueCategory.loss, check, check_id=check, layer_id="".join(layer))
+        )
+    report = type(BLANK)(**{field: getattr(BLANK, field) for field in BLANK.__slots__} | {"issues": found})
+    return Verdict(Job(Part.tuning, name, 0), "robust", report, frozenset(at_fault))
+
+
+def test_has_the_kinds_it_promises():
+    assert len({each.kind for each in HEALTHY}) >= 20
+    assert len({each.kind for each in FAULTS}) >= 24
+
+
+def test_every_kind_is_in_both_parts():
+    parts = {kind: {each.part for each in SCENARIOS.values() if each.kind == kind} for kind in KINDS}
+    assert all(found == set(Part) for found in parts.values())
+
+
+def test_the_parts_share_no_workload():
+    used = {part: {each.workload for each in SCENARIOS.values() if each.part == part} for part in Part}
+    assert not used[Part.tuning] & used[Part.held_out]
+
+
+def test_the_parts_share_no_seed():
+    seeds = {part: {job.seed for job in jobs([part], 10)} for part in Part}
+    assert not seeds[Part.tuning] & seeds[Part.held_out]
+
+
+def test_every_check_of_the_engine_that_is_expected_is_spelled_right():
+    known = {name.replace("-", "") for name in CHECKS}
+    expected = {name for each in FAULTS for name in each.names | each.signs}
+    assert not {name for name in expected if name.replace("-", "") in known and name not in CHECKS}
+
+
+@pytest.mark.parametrize(
+    "workload", sorted({each.workload for each in SCENARIOS.values()}, key=lambda each: each.__name__)
+)
+def test_a_workload_is_the_same_for_the_same_seed(workload):
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        setup = workload(3)
+        x, y = (each[:8] for each in setup.train.tensors)
+        losses.append(setup.criterion(setup.model(x), y).item())
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("issues", "detected", "named"),
+    [
+        pytest.param(["warning memory-growth"], True, True, id="named first"),
+        pytest.param(["critical nan-in-loss", "warning memory-growth"], True, False, id="named, but not first"),
+        pytest.param(["info memory-growth"], True, True, id="named as information"),
+        pytest.param(["warning overfitting"], False, False, id="another fault named"),
+        pytest.param(["info gpu-memory-pressure"], False, False, id="a symptom as information"),
+        pytest.param(["warning gpu-memory-pressure"], True, False, id="a symptom as warning"),
+        pytest.param([], False, False, id="nothing said"),
+    ],
+)
+def test_what_counts_as_found(issues, detected, named):
+    found = verdict(LEAKING, *issues)
+    assert (found.detected, found.named) == (detected, named)
+
+
+@pytest.mark.parametrize(
+    ("issues", "right"),
+    [
+        pytest.param(["warning fc-dominates wide"], True, id="the layer at fault"),
+        pytest.param(["warning fc-dominates head"], False, id="another layer"),
+        pytest.param(["warning loss-plateau wide"], False, id="right layer for another reason"),
+        pytest.param([], False, id="nothing said"),
+    ],
+)
+def test_what_counts_as_the_right_layer(issues, right):
+    found = verdict("oversized linear layer/digits-cnn", *issues, at_fault=["wide"])
+    assert found.right_layer is right
+
+
+def test_a_false_alarm_is_more_than_information():
+    silent, loud = verdict("plain/digits-mlp", "info high-cpu"), verdict("plain/digits-mlp", "warning overfitting")
+    summary = Summary.of([silent, loud])
+    assert summary.healthy_alarmed == Share(1, 2)
+    assert (summary.worst_check, summary.worst_check_share) == ("overfitting", Share(1, 2))
+
+
+def test_load_of_the_machine_is_shown_apart():
+    summary = Summary.of([verdict("plain/digits-mlp", "warning throughput-degradation")])
+    assert (summary.healthy_alarmed.hits, summary.healthy_alarmed_by_the_run.hits) == (1, 0)
+
+
+def test_no_check_yet_is_not_missed(monkeypatch):
+    leaking = SCENARIOS[Part.tuning, LEAKING]
+    assert can_name(leaking) and can_detect(leaking)
+    monkeypatch.delitem(CHECKS, "memory-growth")
+    monkeypatch.delitem(CHECKS, "gpu-memory-pressure", raising=False)
+    assert not can_name(leaking) and not can_detect(leaking)
+    assert "no check yet" in tables.fault_table([verdict(LEAKING)])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder of runs and the one run in it: three epochs of a network with an oversized layer."""
+    folder = tmp_path_factory.mktemp("runs")
+    (run,) = train_all(jobs([Part.tuning], 1, "oversized"), folder, 1)
+    return folder, run
+
+
+def test_a_run_is_trained_once(trained):
+    folder, first = trained
+    written = first.path.stat().st_mtime_ns
+    (second,) = train_all(jobs([Part.tuning], 1, "oversized"), folder, 1)
+    assert second == first and second.path.stat().st_mtime_ns == written
+
+
+def test_a_run_carries_no_hint_of_its_fault(trained):
+    assert "oversized" not in trained[1].path.read_text()
+
+
+def test_a_run_is_judged_from_its_file(trained):
+    run = trained[1]
+    assert run.at_fault == {"wide"}
+    assert judge(run, "robust").right_layer
+
+
+def test_peers_are_told_every_step(trained):
+    steps = list(peers.steps_of(json.loads(trained[1].path.read_bytes())))
+    assert len(steps) == 3 * 21 and sum("val_loss" in step for step in steps) == 3
+    assert {"loss", "grad_norm", "learning_rate", "step_time"} <= set(steps[0])
+
+
+def test_a_changed_twist_is_trained_again():
+    plain, other = (running._source_of(injections.slow_loader(0.5, seconds)) for seconds in (0.1, 0.2))
+    assert plain != other
+    assert plain == running._source_of(injections.slow_loader(0.5, 0.1))
+
+
+def test_leaves_the_inputs_of_a_sound_workload_in_unit_scale():
+    assert workloads.digits_mlp(0).train.tensors[0].abs().max() <= 1

@@ -211,8 +211,17 @@ class Run:
         """Correlation of the outputs of two layers, epochs x pairs; ``layers`` holds the pairs."""
         return Matrix("layer_health.correlations", self.correlated.labels, self.correlated.values, self.correlated.seen)
 
+    @cached_property
+    def _series(self) -> dict[str, StepSeries]:
+        return {}
+
     def steps(self, name: str) -> StepSeries:
         """Return a step series (a field of `Steps`) of all epochs in order."""
+        if name not in self._series:
+            self._series[name] = self._joined(name)
+        return self._series[name]
+
+    def _joined(self, name: str) -> StepSeries:
         rows, values, seen = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], [np.zeros(0, bool)]
         for at, table in self.series.get(name, ()):
             rows.append(np.repeat(at, len(table.labels)))

@@ -233,6 +233,9 @@ class DiagnosticThresholds:
     early_stop_sure_epochs: int = _count(
         10, "epochs", "Epochs since the best validation loss from which their waste may be a warning."
     )
+    early_stop_sure_se: float = _limit(
+        4.0, "standard errors", "Distance to the best validation loss that is more than the luck of the best of many."
+    )
     early_stop_tolerance_pct: float = _share(0.01, "Improvement of the best loss that counts as none.")
     small_layer_parameters: int = _count(
         10_000, "parameters", "A layer smaller than this costs nothing, whatever its share.", low=0

@@ -49,6 +49,7 @@ def test_learning_rate_too_high(columns):
         pytest.param({"train": SAW}, id="nothing says what noise is"),
         pytest.param({"train": [995, 642, 426, 292, 219, 177, 147]}, id="comes down from large weights"),
         pytest.param({"train": [2.2, 0.3, 0.1, 0.8, 0.3, 0.1, 0.05], "rate": [2, 1, 0, 2, 1, 0.1, 0]}, id="restart"),
+        pytest.param({"train": SAW, "std": [0.2] * 10, "batches": [50] * 10, "rate": [1, 2] * 5}, id="cycles"),
         pytest.param({"train": [math.nan] * 9}, id="nan"),
     ],
 )

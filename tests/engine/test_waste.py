@@ -88,6 +88,14 @@ def test_waste_is_a_warning_on_strong_evidence_only(val, severity):
     assert [issue.severity for issue in issues] in ([severity], [] if severity == "info" else [severity])
 
 
+def test_lucky_best_of_a_converged_run_is_no_warning():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        val = [*BEST_AT_3, *(0.4 * (1 + 0.05 * rng.normal(size=40)))]
+        issues = found("early-stop-opportunity", run_with(train=[2.0 * 0.9**epoch for epoch in range(44)], val=val))
+        assert {str(issue.severity) for issue in issues} <= {"info"}
+
+
 def test_key_and_value_belong_together():
     (issue,) = found("early-stop-opportunity", run_with(train=[1.0] * 20, val=[*BEST_AT_3, *[0.5] * 16]))
     assert (issue.metric_key, issue.metric_value) == ("loss.val.val_loss", 0.4)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.curves import Bools, Floats
+from diagnostics.engine.columns import Singles
+from diagnostics.engine.curves import Bools
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -15,8 +16,8 @@ from diagnostics.engine.thresholds import DiagnosticThresholds
 _KEEPS_ITS_INPUT = {"normalization", "activation", "dropout", "pooling", "container"}
 
 
-def _values(run: Run, statistic: str) -> Floats:
-    return run.layer_matrix(statistic).values.astype(np.float64)
+def _values(run: Run, statistic: str) -> Singles:
+    return run.layer_matrix(statistic).values
 
 
 def _raised(run: Run, flag: str) -> Bools:
@@ -49,7 +50,7 @@ def _finding(
     run: Run, layer: int, hit: Bools, statistic: str, said: str, limits: DiagnosticThresholds, threshold: str
 ) -> Finding:
     rows = np.flatnonzero(hit[:, layer])
-    values = _values(run, statistic)[rows, layer]
+    values = _values(run, statistic)[rows, layer].astype(np.float64)
     epochs = run.epochs[rows].tolist()
     windows = f"epoch {epochs[0]}" if len(epochs) == 1 else f"{len(epochs)} epochs, first in epoch {epochs[0]}"
     return Finding(

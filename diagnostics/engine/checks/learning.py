@@ -119,6 +119,10 @@ def _swings(run: Run, limits: DiagnosticThresholds) -> str | None:
     loss = _known(run)
     if loss.size < limits.oscillation_epochs or _turns(loss) < limits.oscillation_pct * (loss.size - 2):
         return None
+    rate = run.column("learning_rate").values
+    if np.count_nonzero(rate[1:] > 1.5 * rate[:-1]) > 1:
+        # Warm restarts: the schedule swings, and the loss with it.
+        return None
     batches, spread = run.column("loss.n_batches").values, run.column("loss.train_std").values
     with np.errstate(invalid="ignore", divide="ignore"):
         error = float(np.nanmedian(spread / np.sqrt(batches))) if np.isfinite(spread * batches).any() else np.nan

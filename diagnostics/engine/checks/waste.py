@@ -211,7 +211,9 @@ def _surely_wasted(curve: _Curve, limits: DiagnosticThresholds) -> bool:
     if curve.name != VALIDATION or after.size < limits.early_stop_sure_epochs:
         return False
     behind = float(np.median(after[-limits.early_stop_sure_epochs :]) - curve.loss[best])
-    return behind > max(curve.margin, limits.early_stop_tolerance_pct * abs(float(curve.loss[best])))
+    # The best of many is a lucky one: what lies after it must be further off than luck explains.
+    lucky = limits.early_stop_sure_se * curve.margin
+    return behind > max(lucky, limits.early_stop_tolerance_pct * abs(float(curve.loss[best])))
 
 
 def _wasted(run: Run, limits: DiagnosticThresholds, curve: _Curve, stop: int) -> Finding:

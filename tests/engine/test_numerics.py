@@ -82,6 +82,13 @@ def test_inf_gradients(run, epochs, profile):
     assert [issue.epoch_index for issue in found("inf-gradients", run, profile)] == epochs
 
 
+@pytest.mark.parametrize(("bad", "fires"), [(range(6), False), (range(50, 56), True)], ids=["start", "middle"])
+def test_a_scaler_may_look_for_its_scale_at_the_start_only(bad, fires):
+    steps = ["inf" if step in bad else 1.0 for step in range(100)]
+    epoch = {"gradients": {"norm_max": "inf"}, "loss": {"train_mean": 2.0}, "steps": {"grad_norm_max": steps}}
+    assert bool(found("inf-gradients", Run.from_epochs([epoch, {"loss": {"train_mean": 1.0}}]))) is fires
+
+
 def test_first_steps_that_a_scaler_skips_are_held_back():
     epochs = [
         {"gradients": {"norm_max": "inf"}, "loss": {"train_mean": 2.0}, "steps": {"grad_norm_max": ["inf", 1, 1]}}

@@ -121,8 +121,9 @@ def inf_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
     ## What it does
     Looks for NaN and infinity in the logged gradient norms of epochs and steps, and in the counts of single layers,
-    and reports where it began. A gradient scaler for half precision makes a few such steps and skips them, so the
-    robust profile lets them pass if they are less than 5 % of the steps and the loss stays finite to the end.
+    and reports where it began. A gradient scaler for half precision makes a few such steps and skips them, most of
+    them at the start, where it looks for its scale. So the robust profile lets them pass if the loss stays finite to
+    the end and they are less than 5 % of the steps or none comes after the first tenth of the run.
 
     ## Why it matters
     An optimizer that takes such a step turns the weights into NaN; a scaler that skips all of them trains nothing.
@@ -157,8 +158,11 @@ def inf_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 @inf_gradients.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     for found in inf_gradients.rule(run, limits):
-        if (skipped := _skipped_share(run)) < limits.skipped_steps_pct and not _non_finite(run)[1].size:
-            found.suppressed = f"{skipped:.1%} of the steps, which were skipped: the loss stays finite"
+        if not _non_finite(run)[1].size:
+            if (skipped := _skipped_share(run)) < limits.skipped_steps_pct:
+                found.suppressed = f"{skipped:.1%} of the steps, which were skipped: the loss stays finite"
+            elif _only_at_the_start(run):
+                found.suppressed = "only at the start, where a scaler looks for its scale: the loss stays finite"
         yield found
 
 
@@ -189,6 +193,18 @@ def _skipped_share(run: Run) -> float:
     if steps:
         return float(np.count_nonzero(steps.seen & ~np.isfinite(steps.values)) / np.count_nonzero(steps.seen))
     return float(np.count_nonzero(_bad_gradients(run)) / len(run))
+
+
+def _only_at_the_start(run: Run) -> bool:
+    """Whether the last bad step lies in the first tenth of the run, and finite ones follow.
+
+    PyTorch's GradScaler starts at a scale of 65,536 and halves it, skipping the step, until the gradients fit.
+    """
+    steps = run.steps("grad_norm_max")
+    if not steps:
+        return False
+    bad = np.flatnonzero(steps.seen & ~np.isfinite(steps.values))
+    return bool(bad.size and bad[-1] < 0.1 * len(steps.values))
 
 
 @check(

@@ -9,7 +9,7 @@ ARGS ?=
 LINKS = $${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-$$($(PYTHON) -m pip config get global.find-links 2>/dev/null || true)}}
 INSTALL = UV_FIND_LINKS="$(LINKS)" $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ./observer_client
 
-.PHONY: help demo serve test test-sqlite lint fix docs bench bench-engine clean browser
+.PHONY: help demo serve test test-sqlite lint fix docs bench bench-detection clean browser
 
 help:           ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,8 +23,11 @@ serve: $(VENV)/.demo node_modules/.installed ## Serve on http://127.0.0.1:8000 (
 test: $(VENV)/.test node_modules/.installed browser ## Run the tests on a real PostgreSQL, a Redis-protocol server and Chromium
 	$(BIN)/python -m pytest $(PYTEST_WORKERS) $(ARGS)
 
+# What knows no database (engine, client, command line) has nothing to say twice.
+DATABASE_TESTS = tests/test_database.py tests/projects tests/sessions tests/diagnostics tests/pages tests/mldiag
+
 test-sqlite: $(VENV)/.test node_modules/.installed ## Run the tests that touch the database on SQLite
-	MLDIAG_TEST_DB=sqlite $(BIN)/python -m pytest $(PYTEST_WORKERS) -m "not browser and not processes" $(ARGS)
+	MLDIAG_TEST_DB=sqlite $(BIN)/python -m pytest $(PYTEST_WORKERS) -m "not browser and not processes" $(DATABASE_TESTS) $(ARGS)
 
 lint: $(VENV)/.lint                         ## Check style, types, floors, migrations, templates and generated files
 	$(BIN)/ruff check .
@@ -48,6 +51,9 @@ docs: $(VENV)/.lint                         ## Write the generated documentation
 
 bench: $(VENV)/.test node_modules/.installed ## Measure client, engine, files and ingest beside their floors
 	@for each in observer engine check_file ingest; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
+
+bench-detection: $(VENV)/.test              ## Measure detection and false alarms on real trainings (ARGS="--part tuning")
+	$(BIN)/python -m benchmarks.detection --docs docs/detection.md $(ARGS)
 
 clean:          ## Remove what was installed or built
 	rm -rf $(VENV) node_modules .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info observer_client/*.egg-info

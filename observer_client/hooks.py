@@ -34,6 +34,14 @@ def is_compiling() -> bool:
     return bool(compiler.is_compiling())
 
 
+def is_compiled(model: Any) -> bool:
+    """Say whether ``model`` or a part of it is compiled: a hook would make it compile again."""
+    return any(
+        "_orig_mod" in each._modules or getattr(each, "_compiled_call_impl", None) is not None
+        for each in model.modules()
+    )
+
+
 def tensors(value: Any) -> list[Any]:
     """Return the tensors in what a module takes or returns, in order."""
     if hasattr(value, "is_floating_point") and hasattr(value, "shape"):

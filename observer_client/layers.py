@@ -57,7 +57,7 @@ class LayerWatch:
         self._layers: list[Layer] = []
         self._banks: list[Bank] | None = None
         self._sample: _Sample | None = None
-        self._samples = Samples()
+        self._samples = Samples(of_the_start=True)
         self._earlier: dict[Any, Group] = {}
         self._spent = 0.0
         self._since: float | None = None
@@ -79,14 +79,14 @@ class LayerWatch:
                 register_optimizer_step_pre_hook(self._before_step),
                 register_optimizer_step_post_hook(self._after_step),
             ]
-        self._renew()
+        self._renew(of_the_start=True)
         self._open(with_activations=True)
 
-    def _renew(self) -> None:
+    def _renew(self, *, of_the_start: bool) -> None:
         """Begin a window: look at the model anew, since layers and devices may have changed."""
         model = self._model() if self._model else None
         self._layers = [] if model is None else layers_with_parameters(model)
-        self._banks, self._samples = None, Samples()
+        self._banks, self._samples = None, Samples(of_the_start=of_the_start)
 
     def _open(self, *, with_activations: bool) -> None:
         model = self._model() if self._model else None
@@ -200,7 +200,7 @@ class LayerWatch:
         self._drop()
         health = self._samples.health(self._layers, self._banks or [])
         self._since = None
-        self._renew()
+        self._renew(of_the_start=health is None)
         self._open(with_activations=True)
         return health
 

@@ -31,7 +31,8 @@ LOW_VARIANCE = 1e-6
 class Samples:
     """The samples of one window; on their devices until `health` reads them, at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_the_start: bool) -> None:
+        self._of_the_start = of_the_start
         self.stride = 1
         """By how much samples are to be rarer, since there are many already."""
         self.count = 0
@@ -79,7 +80,10 @@ class Samples:
             _fill_weights(found.layers, bank, reader.take(norms), shares, reader)
         self._fill_gradients(found.layers, reader)
         self._fill_activations(found, reader)
-        _flag(found.layers)
+        # The very first step alone says nothing: below a last layer that begins at zero no gradient flows yet.
+        if self.count > 1 or not self._of_the_start:
+            _flag_gradients(found.layers)
+        _flag_dead(found.layers)
         return found
 
     def _fill_gradients(self, layers: dict[str, LayerStats], reader: _Reader) -> None:
@@ -175,7 +179,8 @@ def _fill_outputs(stats: LayerStats, rows: list[dict[str, float]], input_varied:
     stats.activation_dead_units = mean("dead_units")
     stats.activation_saturation = mean("saturation")
     stats.output_change = mean("change")
-    if input_varied and all("spread" in row for row in rows):
+    # A change is known from the second sample of a run on: the first step alone says nothing, as with gradients.
+    if input_varied and all("spread" in row for row in rows) and any("change" in row for row in rows):
         stats.has_frozen_output = all(_varies_less(row, FROZEN) for row in rows)
         stats.has_low_activation_variance = all(_varies_less(row, LOW_VARIANCE) for row in rows)
 
@@ -193,12 +198,16 @@ def _fill_correlations(found: LayerHealth, group: Group, values: list[float]) ->
             found.correlations.append(LayerCorrelation(layer_a=a, layer_b=b, correlation=max(-1.0, min(1.0, value))))
 
 
-def _flag(layers: dict[str, LayerStats]) -> None:
+def _flag_gradients(layers: dict[str, LayerStats]) -> None:
     norms = [each.gradient_norm_mean for each in layers.values() if each.gradient_norm_mean is not None]
     # Where no layer has a gradient any more, there is nothing left to learn.
     flowing = any(norm >= VANISHING for norm in norms)
     for each in layers.values():
         if each.gradient_norm_mean is not None and each.trainable:
             each.has_vanishing_gradients = flowing and each.gradient_norm_mean < VANISHING
+
+
+def _flag_dead(layers: dict[str, LayerStats]) -> None:
+    for each in layers.values():
         if each.has_frozen_output is not None and each.weight_sparsity is not None:
             each.is_dead = each.has_frozen_output and each.weight_sparsity > DEAD_WEIGHTS

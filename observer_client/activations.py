@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from observer_client.architecture import category
+from observer_client.figures import Group, bounds_of, correlations_of, figures_of
 from observer_client.guard import harmless
 from observer_client.hooks import Hook, is_compiling, tensors
-from observer_client.layout import Layer
+from observer_client.layout import Parts
 
 if TYPE_CHECKING:
     import torch
@@ -24,36 +24,14 @@ if TYPE_CHECKING:
 _SIZES = ((32, 32, 16, 128), (256, 32, 4, 64), (1024, 16, 4, 32), (2**63, 16, 2, 16))
 """Up to how many layers how many samples, positions and units of each are kept: 8 MiB for 1,000 layers."""
 
-FIGURES = ("mean", "variance", "var_of_means", "spread", "zero_share", "dead_units", "saturation", "change")
-"""Columns of a `Group`'s figures. ``spread`` is the variance over samples, each unit and position for itself."""
-
-_BOUNDS = {"Sigmoid": (0.0, 1.0), "Hardsigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0)}
-_SATURATED = 0.99
 _BETWEEN = ("normalization", "activation")
 """Layers that give nearly what they take: they correlate with their neighbors by nature."""
 
 
 @dataclass(slots=True)
-class Group:
-    """Figures of layers whose outputs had the same shape."""
-
-    names: list[str]
-    samples: int
-    bounded: bool
-    figures: torch.Tensor
-    """[layers, FIGURES]"""
-    means: torch.Tensor
-    """Mean over samples, [layers, positions, units]."""
-    compared: bool = False
-    """Whether ``change`` holds a figure: there was an earlier pass to compare with."""
-    pairs: list[tuple[str, str]] = field(default_factory=list)
-    correlations: torch.Tensor | None = None
-    """[layers - 1], of each layer with the next of the group; only those in ``pairs`` follow each other."""
-
-
-@dataclass(slots=True)
 class _Kept:
-    values: torch.Tensor
+    values: Any
+    """A tensor [samples, positions, units], None while an activation is awaited."""
     whole: tuple[int, ...]
     bounds: tuple[float, float] | None = None
 
@@ -62,16 +40,23 @@ class ActivationTap:
     """Watches one training pass through ``model``, the first call of each layer. Takes its hooks away in `leave`.
 
     The activation module that takes a layer's output counts as that layer's: the figures are those after it.
-    Passes in eval mode or without gradients, as a validation is, and passes that are compiled are left alone.
+    Of layers that are ``followed`` by one, as an earlier pass showed, only that is copied. Passes in eval mode or
+    without gradients, as a validation is, and passes that are compiled are left alone.
     """
 
-    def __init__(self, model: torch.nn.Module, layers: Sequence[Layer], *, with_inputs: bool) -> None:
+    def __init__(
+        self, model: torch.nn.Module, parts: Parts, followed: Collection[str] = (), *, with_inputs: bool
+    ) -> None:
         self.spent = 0.0
         """Seconds that our hooks took."""
         self.varies: dict[str, torch.Tensor] = {}
         """Whether the first and the last sample of a layer's input differ, where that was asked for."""
         self._model = weakref.ref(model)
         self._with_inputs = with_inputs
+        self.followed: set[str] = set()
+        """Layers whose output an activation module took."""
+        self._awaited = followed
+        layers = parts.layers
         self._limits = next(rest for most, *rest in _SIZES if len(layers) <= most)
         self._kept: dict[str, _Kept] = {}
         self._silent = {layer.name for layer in layers}
@@ -81,9 +66,10 @@ class ActivationTap:
         for layer in layers:
             if (module := layer.module()) is not None:
                 self._handles.append(module.register_forward_hook(Hook(self._layer_hook(layer.name))))
-        for module in model.modules():
-            if category(module) == "activation" and not any(True for _ in module.parameters(recurse=False)):
-                self._handles.append(module.register_forward_hook(Hook(self._activation_hook)))
+        activation_hook = Hook(self._activation_hook)
+        for reference in parts.activations:
+            if (module := reference()) is not None:
+                self._handles.append(module.register_forward_hook(activation_hook))
 
     def _layer_hook(self, name: str) -> Any:
         @harmless
@@ -107,7 +93,8 @@ class ActivationTap:
         made = next((each for each in tensors(output) if each.is_floating_point()), None)
         if made is None or not made.numel() or _is_unreadable(made):
             return
-        self._kept[name] = _Kept(self._part(made, name), tuple(made.shape))
+        part = None if name in self._awaited else self._part(made, name)
+        self._kept[name] = _Kept(part, tuple(made.shape))
         self._makers[id(made)] = weakref.ref(made), name
         given = tensors(inputs)[:1]
         if self._with_inputs and given and given[0].ndim and not _is_unreadable(given[0]):
@@ -125,7 +112,8 @@ class ActivationTap:
         # An id is used again once its tensor is gone.
         made = None if reference is None else reference()
         if made is not None and made is given and getattr(output, "shape", None) == made.shape:
-            self._kept[name] = _Kept(self._part(output, name), tuple(output.shape), _bounds(module))
+            self._kept[name] = _Kept(self._part(output, name), tuple(output.shape), bounds_of(module))
+            self.followed.add(name)
         self.spent += perf_counter() - began
 
     def _part(self, tensor: Any, name: str) -> Any:
@@ -169,16 +157,18 @@ class ActivationTap:
         """Return the figures, by shape; ``earlier`` is what an earlier pass gave."""
         members: dict[Any, list[str]] = {}
         for name, kept in self._kept.items():
+            if kept.values is None:
+                continue
             between = self._categories[name] in _BETWEEN
             members.setdefault((kept.values.shape, kept.values.device, kept.bounds, between), []).append(name)
         found = {}
         for (shape, device, bounds, between), names in members.items():
             key = (shape[1:], device, bounds, tuple(names))
             values = _torch().stack([self._kept[name].values for name in names])
-            group = found[key] = _figures(names, values, bounds, earlier.get(key))
+            group = found[key] = figures_of(names, values, bounds, earlier.get(key))
             if with_correlations and len(names) > 1 and not between:
                 group.pairs = self._neighbors(names)
-                group.correlations = _correlations(values) if group.pairs else None
+                group.correlations = correlations_of(values) if group.pairs else None
         self._kept.clear()
         return found
 
@@ -190,53 +180,6 @@ class ActivationTap:
             for a, b in zip(names, names[1:], strict=False)
             if following.get(a) == b and self._kept[a].whole == self._kept[b].whole
         ]
-
-
-def _figures(names: list[str], values: Any, bounds: tuple[float, float] | None, earlier: Group | None) -> Group:
-    torch = _torch()
-    # [layers, samples, positions, units]
-    every = (1, 2, 3)
-    variances, means = torch.var_mean(values, dim=1, correction=0)
-    spread = variances.mean((1, 2))
-    zeros = values == 0
-    columns = [
-        means.mean((1, 2)),
-        # The variance within units and that between them.
-        spread + means.var((1, 2), correction=0),
-        values.mean((2, 3)).var(1, correction=0),
-        spread,
-        zeros.mean(every, dtype=torch.float32),
-        zeros.all(1).all(1).mean(1, dtype=torch.float32),
-    ]
-    nothing = columns[0] * 0
-    if bounds is None:
-        columns.append(nothing)
-    else:
-        low, high = bounds
-        reach = (values - (low + high) / 2).abs() > _SATURATED * (high - low) / 2
-        columns.append(reach.mean(every, dtype=torch.float32))
-    if earlier is None:
-        columns.append(nothing)
-    else:
-        size = means.square().sum((1, 2)).sqrt().clamp_(min=1e-30)
-        columns.append((means - earlier.means).square().sum((1, 2)).sqrt() / size)
-    return Group(
-        names, values.shape[1], bounds is not None, torch.stack(columns, 1), means, compared=earlier is not None
-    )
-
-
-def _correlations(values: Any) -> Any:
-    flat = values.flatten(1)
-    flat = flat - flat.mean(1, keepdim=True)
-    size = flat.square().sum(1).sqrt()
-    return (flat[:-1] * flat[1:]).sum(1) / (size[:-1] * size[1:])
-
-
-def _bounds(module: Any) -> tuple[float, float] | None:
-    if hasattr(module, "min_val") and hasattr(module, "max_val"):
-        # Of ReLU6, a Hardtanh, only the upper end is one; its zeros are counted as zeros.
-        return None if module.min_val == 0 else (float(module.min_val), float(module.max_val))
-    return _BOUNDS.get(type(module).__name__)
 
 
 def _samples_first(tensor: Any) -> Any:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from observer_client.activations import ActivationTap, Group
+from observer_client.activations import ActivationTap
+from observer_client.figures import Group
 from observer_client.gradients import GradientTap
 from observer_client.guard import harmless
 from observer_client.hooks import is_compiled, is_compiling
 from observer_client.layerstats import Samples
-from observer_client.layout import Bank, Layer, banks, layers_with_parameters
+from observer_client.layout import Bank, Parts, banks, parts_of
 from observer_client.record import LayerHealth
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class LayerWatch:
         self._every = every
         self._model: weakref.ref[torch.nn.Module] | None = None
         self._hooks: list[Any] = []
-        self._layers: list[Layer] = []
+        self._parts = Parts()
+        self._followed: set[str] = set()
         self._banks: list[Bank] | None = None
         self._sample: _Sample | None = None
         self._samples = Samples(of_the_start=True)
@@ -73,7 +75,7 @@ class LayerWatch:
         )
 
         self._drop()
-        self._model = weakref.ref(model)
+        self._model, self._bypassed = weakref.ref(model), False
         if not self._hooks:
             self._hooks = [
                 register_optimizer_step_pre_hook(self._before_step),
@@ -85,20 +87,21 @@ class LayerWatch:
     def _renew(self, *, of_the_start: bool) -> None:
         """Begin a window: look at the model anew, since layers and devices may have changed."""
         model = self._model() if self._model else None
-        self._layers = [] if model is None else layers_with_parameters(model)
+        self._parts = Parts() if model is None else parts_of(model)
+        self._bypassed = self._bypassed or (model is not None and is_compiled(model))
         self._banks, self._samples = None, Samples(of_the_start=of_the_start)
 
     def _open(self, *, with_activations: bool) -> None:
         model = self._model() if self._model else None
         self.left = NEVER
-        if model is None or not self._layers:
+        if model is None or not self._parts.layers:
             return
         began = perf_counter()
         if self._banks is None:
-            self._banks = banks(self._layers)
+            self._banks = banks(self._parts.layers)
         tap = None
-        if with_activations and not self._bypassed and not is_compiled(model):
-            tap = ActivationTap(model, self._layers, with_inputs=self._samples.full == 0)
+        if with_activations and not self._bypassed:
+            tap = ActivationTap(model, self._parts, self._followed, with_inputs=self._samples.full == 0)
         self._sample = _Sample(GradientTap(self._banks, with_updates=self._samples.count == 0), tap)
         self.left = 0
         self._spent = perf_counter() - began
@@ -157,10 +160,14 @@ class LayerWatch:
         groups: dict[Any, Group] = {}
         if sample.activations is not None:
             sample.activations.leave()
-            self._bypassed = sample.activations.is_bypassed
+            self._bypassed = self._bypassed or sample.activations.is_bypassed
+            self._followed = sample.activations.followed
             self._spent += sample.activations.spent
             groups = sample.activations.groups(self._earlier, with_correlations=self._samples.full == 0)
-            self._earlier = groups or self._earlier
+            if groups:
+                for group in self._earlier.values():
+                    group.means = None
+                self._earlier = groups
             self._samples.varies.update(sample.activations.varies)
         self._samples.add(sample.gradients.readings(), list(groups.values()))
         self._spent += perf_counter() - began
@@ -198,7 +205,7 @@ class LayerWatch:
         if self._sample is not None and self._sample.gradients.measured:
             self._finish()
         self._drop()
-        health = self._samples.health(self._layers, self._banks or [])
+        health = self._samples.health(self._parts.layers, self._banks or [])
         self._since = None
         self._renew(of_the_start=health is None)
         self._open(with_activations=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from observer_client.activations import FIGURES, Group
+from observer_client.figures import FIGURES, Group
 from observer_client.gradients import Reading, weights_of
 from observer_client.layout import Bank, Layer
 from observer_client.moments import moments

@@ -24,16 +24,26 @@ class Layer:
     parameters: list[weakref.ref[torch.nn.Parameter]] = field(default_factory=list)
 
 
-def layers_with_parameters(model: torch.nn.Module) -> list[Layer]:
-    """Return the layers of ``model`` that have parameters of their own, named as in its architecture."""
+@dataclass(slots=True)
+class Parts:
+    """What is watched of a model: layers with parameters, and activation modules without."""
+
+    layers: list[Layer] = field(default_factory=list)
+    activations: list[weakref.ref[torch.nn.Module]] = field(default_factory=list)
+
+
+def parts_of(model: torch.nn.Module) -> Parts:
+    """Return the parts of ``model``, layers named as in its architecture."""
     model = getattr(model, "_orig_mod", model)
-    found = []
+    found = Parts()
     for name, module in model.named_modules():
-        own = list(module.parameters(recurse=False))
+        own, kind = list(module.parameters(recurse=False)), category(module)
         if own:
-            layer = Layer(name or ROOT, weakref.ref(module), category(module), any(each.requires_grad for each in own))
+            layer = Layer(name or ROOT, weakref.ref(module), kind, any(each.requires_grad for each in own))
             layer.parameters = [weakref.ref(each) for each in own if _is_whole(each)]
-            found.append(layer)
+            found.layers.append(layer)
+        elif kind == "activation":
+            found.activations.append(weakref.ref(module))
     return found
 
 

@@ -8,6 +8,8 @@ from torch import nn
 
 from tests.client.test_layers import batches, health
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 FLAGS = ("has_vanishing_gradients", "is_dead", "has_frozen_output", "has_low_activation_variance")
 
 

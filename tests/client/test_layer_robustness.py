@@ -18,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from tests.client.conftest import batches, net, records
 from tests.client.test_layers import health, norm, train
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def hooks(model):
     return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in model.modules())

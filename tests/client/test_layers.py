@@ -12,6 +12,8 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from tests.client.conftest import batches, net, records
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def train(observer, model, data, optimizers=None, each_step=None):
     """Train on ``data``, one window; return the layers' health as recorded."""

@@ -47,7 +47,7 @@ docs: $(VENV)/.lint                         ## Write the generated documentation
 	$(BIN)/python -m diagnostics.engine.docs docs
 
 bench: $(VENV)/.test node_modules/.installed ## Measure client, engine, files and ingest beside their floors
-	@for each in observer engine check_file ingest; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
+	@for each in observer layers engine check_file ingest; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 clean:          ## Remove what was installed or built
 	rm -rf $(VENV) node_modules .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info observer_client/*.egg-info

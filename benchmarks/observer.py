@@ -1,6 +1,6 @@
-"""What observing costs: ``python benchmarks/observer.py [--steps N]``.
+"""What observing costs: ``python -m benchmarks.observer [--steps N]``.
 
-Two figures, each a ratio to a floor of the same run, since machines differ:
+Figures are ratios to a floor of the same run, since machines differ:
 
 - blocks: the time of observed training steps over unobserved ones, in alternating blocks in one process, on a tiny
   model whose step takes about 0.4 ms. "noise" is the same with nothing in the place of the observer.

@@ -10,6 +10,7 @@ from observer_client import machine
 from observer_client.carbon import CarbonMeter
 from observer_client.config import ObserverConfig
 from observer_client.guard import harmless
+from observer_client.layers import LayerWatch
 from observer_client.profiler import StepProfile
 from observer_client.record import Epoch, Loss
 from observer_client.window import Window
@@ -22,6 +23,7 @@ class EpochWriter:
         self.next = 0
         self.profile: StepProfile | None = None
         """The step of this epoch that was profiled."""
+        self.layers = LayerWatch(config.layer_health_every)
         self._attempts: dict[int, int] = {}
         self._memory = config.track_memory
         on = config.mode != "disabled"
@@ -46,6 +48,7 @@ class EpochWriter:
         self._add_steps(record, window, now)
         for each in metrics:
             self._add_metrics(record, each)
+        record.layer_health = self.layers.read()
         self._add_readings(record)
         return record
 
@@ -81,6 +84,7 @@ class EpochWriter:
 
     def close(self) -> None:
         """Stop measuring."""
+        self.layers.close()
         if self._carbon is not None:
             self._carbon.close()
         if self.profile is not None:

@@ -78,6 +78,7 @@ class Observer:
         self._exit: tuple[str, str | None] = ("finished", None)
         self._ended = False
         self._epochs = EpochWriter(self.config)
+        self._layers = self._epochs.layers
         self._rates = RateReader()
         self._model = ModelWatch(lambda found: self._write("architecture", found))
         self._recording: Recording | None = None
@@ -132,6 +133,8 @@ class Observer:
         self._model.watch(model, example_input)
         if self.config.track_learning_rate:
             self._rates.find(model)
+        if self.config.track_layer_health:
+            self._layers.watch(model)
 
     @harmless
     def _use_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
@@ -190,8 +193,9 @@ class Observer:
         if self._live and self.config.track_profiler:
             self._steps.begin()
             began = perf_counter()
+            self._layers.spare()
             weights = next(iter(model.parameters()), None)
-            profile.start(on_cuda=weights is not None and weights.is_cuda)
+            profile.start(weights is not None and weights.is_cuda, model)
             self._steps.skip(perf_counter() - began)
         profile.mark("between")
 
@@ -231,6 +235,10 @@ class Observer:
         norm = None if grad_norm is None else told("grad_norm", grad_norm)
         if type(batch_size) is not int and batch_size is not None:
             batch_size = told("batch_size", batch_size)
+        self._layers.left -= 1
+        if self._layers.left < 0:
+            measured = self._layers.turn(now)
+            norm = snapshot(measured) if norm is None else norm
         fresh.append((now, loss if type(loss) is float else snapshot(loss), batch_size, norm, rate, clipped))
         if len(fresh) >= COLLECT_AT:
             self._steps.collect()
@@ -329,8 +337,7 @@ class Observer:
         """Take back everything that was hung into the process."""
         atexit.unregister(self._at_exit)
         _observers.discard(self)
-        self._rates.close()
-        for part in (self._tap, self._crashes, self._epochs):
+        for part in (self._tap, self._crashes, self._epochs, self._rates):
             if part is not None:
                 part.close()
 

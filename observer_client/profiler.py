@@ -8,7 +8,9 @@ from time import perf_counter
 from typing import Any
 
 from observer_client.guard import harmless
-from observer_client.record import OperationShare, Profile
+from observer_client.hooks import is_compiled
+from observer_client.layertimes import LayerRanges, layer_times
+from observer_client.record import LayerTime, OperationShare, Profile
 
 
 def silence_kineto() -> None:
@@ -32,10 +34,12 @@ class StepProfile:
         self._before: Any = None
         self._after: Any = None
         self._totals: tuple[float, float] | None = None
+        self._ranges: LayerRanges | None = None
+        self._layers: list[LayerTime] = []
 
     @harmless
-    def start(self, on_cuda: bool) -> None:
-        """Start watching; ``on_cuda`` says where the model lies."""
+    def start(self, on_cuda: bool, model: Any = None) -> None:
+        """Start watching; ``on_cuda`` says where the model lies. The layers of ``model`` are timed."""
         import torch  # The step to profile is torch's, so it is there.
 
         self._cuda = torch.cuda if on_cuda else None
@@ -50,6 +54,8 @@ class StepProfile:
             warnings.simplefilter("ignore")
             profiler.start()
         self._profiler = profiler
+        if model is not None and not is_compiled(model):
+            self._ranges = LayerRanges(model)
 
     @harmless
     def mark(self, name: str) -> None:
@@ -64,6 +70,9 @@ class StepProfile:
     @harmless
     def stop(self) -> None:
         """Stop watching; called on any way out of the step."""
+        ranges, self._ranges = self._ranges, None
+        if ranges is not None:
+            ranges.leave()
         profiler, self._profiler = self._profiler, None
         if profiler is None:
             return
@@ -75,6 +84,8 @@ class StepProfile:
         # Called self_cuda_time_total before torch 2.4.
         device = sum(getattr(event, "self_device_time_total", 0) for event in events) / 1000
         self._totals = cpu, device
+        if ranges is not None:
+            self._layers = layer_times(profiler.events())
 
     @harmless
     def watch_optimizer(self) -> None:
@@ -116,6 +127,7 @@ class StepProfile:
             profile.total_cpu_time_ms, profile.total_cuda_time_ms = self._totals
         if forward is not None and backward:
             profile.fwd_bwd_ratio = forward / backward
+        profile.per_layer = _with_shares(self._layers, (forward or 0.0) + (backward or 0.0))
         for name, spent in spans.items():
             share = 100.0 * spent / whole if whole else None
             profile.operation_categories[name] = OperationShare(
@@ -128,3 +140,13 @@ class StepProfile:
             return float(end - begin) * 1000
         end.synchronize()
         return float(begin.elapsed_time(end))
+
+
+def _with_shares(layers: list[LayerTime], whole_ms: float) -> list[LayerTime]:
+    """Fill in each layer's share, in percent, of the step's forward and backward time."""
+    times = [(each.forward_ms or 0.0) + (each.backward_ms or 0.0) for each in layers]
+    # Clocks differ where events of a GPU gave the whole: no share is beyond it.
+    whole_ms = max(whole_ms, sum(times))
+    for each, spent in zip(layers, times, strict=True):
+        each.pct_total = 100.0 * spent / whole_ms if whole_ms else None
+    return layers

@@ -110,6 +110,8 @@ class LayerStats:
     activation_variance: float | None = None
     activation_var_of_means: float | None = None
     activation_zero_share: float | None = None
+    activation_dead_units: float | None = None
+    """Share of the units that gave zero for every sample of a batch."""
     activation_saturation: float | None = None
     output_change: float | None = None
     attention_entropy: float | None = None

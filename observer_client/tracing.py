@@ -12,33 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from observer_client.architecture import ROOT, layers_of
 from observer_client.guard import harmless
+from observer_client.hooks import Hook, is_compiling, tensors
 from observer_client.record import Architecture
 
 if TYPE_CHECKING:
     import torch
 
 LONGEST_PATH = 20_000
-
-
-def inert(*unused: object) -> None:
-    """Do nothing: what the hooks of a copied or pickled model become."""
-
-
-class _Hook:
-    """A hook that is left behind when the model is copied or pickled before its first pass."""
-
-    def __init__(self, act: Callable[..., None]) -> None:
-        self._act = act
-
-    def __call__(self, *arguments: Any) -> None:
-        self._act(*arguments)
-
-    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
-        return _inert, ()
-
-
-def _inert() -> Callable[..., None]:
-    return inert
 
 
 class Tracer:
@@ -54,20 +34,20 @@ class Tracer:
         self._handles: list[Any] = []
         for name, layer in layers_of(model):
             if layer is not model or name == ROOT and not any(True for _ in model.children()):
-                self._handles.append(layer.register_forward_hook(_Hook(self._layer_hook(name))))
-        self._handles.append(model.register_forward_hook(_Hook(self._model_hook)))
+                self._handles.append(layer.register_forward_hook(Hook(self._layer_hook(name))))
+        self._handles.append(model.register_forward_hook(Hook(self._model_hook)))
 
     def _layer_hook(self, name: str) -> Callable[..., None]:
         @harmless
         def ran(module: object, inputs: Any, output: Any) -> None:
-            if not _is_compiling() and len(self.path) < LONGEST_PATH:
+            if not is_compiling() and len(self.path) < LONGEST_PATH:
                 self._note(name, inputs, output)
 
         return ran
 
     def _note(self, name: str, inputs: Any, output: Any) -> None:
-        given = _tensors(inputs)
-        made = _tensors(output)
+        given = tensors(inputs)
+        made = tensors(output)
         sources = [self._maker_of(each) for each in given]
         # A functional call between two layers hides the source: then it is the layer that ran before.
         known = [each for each in sources if each] or self.path[-1:]
@@ -84,9 +64,9 @@ class Tracer:
 
     @harmless
     def _model_hook(self, module: object, inputs: Any, output: Any) -> None:
-        if _is_compiling():
+        if is_compiling():
             return
-        self.input_shape = _shape(_tensors(inputs))
+        self.input_shape = _shape(tensors(inputs))
         self.finish()
 
     def finish(self) -> None:
@@ -128,22 +108,5 @@ def run_once(model: torch.nn.Module, example: Any) -> None:
             module.training = training
 
 
-def _is_compiling() -> bool:
-    # The compiler knows the answer while it reads this, so nothing of a hook ends up in what it makes.
-    from torch.compiler import is_compiling
-
-    return bool(is_compiling())
-
-
-def _tensors(value: Any) -> list[Any]:
-    if hasattr(value, "is_floating_point") and hasattr(value, "shape"):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (tuple, list)):
-        return [tensor for each in value for tensor in _tensors(each)]
-    return []
-
-
-def _shape(tensors: list[Any]) -> list[int] | None:
-    return [int(each) for each in tensors[0].shape] if tensors else None
+def _shape(found: list[Any]) -> list[int] | None:
+    return [int(each) for each in found[0].shape] if found else None

@@ -39,6 +39,12 @@ def _no_settings_of_this_machine(monkeypatch, tmp_path):
 
 
 @pytest.fixture
+def seeded():
+    """Models begin with the same weights each time."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
 def forgiving():
     """Errors of the client are swallowed and logged, as in a real training."""
 

@@ -62,8 +62,8 @@ def _arguments() -> argparse.Namespace:
 _PREFACE = """# How well faults are found
 
 Written by `make bench-detection`: real trainings on the CPU ({seeds} seeds each) under the public `Observer`, exported
-to files and judged from these. Thresholds are tuned on the tuning part; the held-out part shares neither models nor
-data nor seeds with it and says what they are worth.
+to files and judged from these. Thresholds are tuned on the tuning part; the held-out part shares neither data nor seeds
+with it, has other models or the same kinds in other sizes, and says what the thresholds are worth.
 
 *Detected*: a check that names the fault reports it, or one that sees its symptoms warns. *Named first*: the first issue
 of the report is one that names the fault. *No check yet*: the engine has none that could; such faults count as missed

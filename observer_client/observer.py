@@ -222,7 +222,7 @@ class Observer:
         clipped: bool | None = None,
         **extra: Any,
     ) -> None:
-        """Record a training step. Costs about a microsecond; never waits for a device.
+        """Record a training step. Costs a few microseconds; never waits for a device.
 
         ``loss`` and ``grad_norm`` are tensors or numbers, ``batch_size`` the samples of the step, ``clipped`` says
         whether the gradient was clipped. ``step`` may be any number: steps are counted here.

@@ -14,6 +14,7 @@ _EPILOG = """\
 examples:
   mldiag demo                                see it work: two real trainings, judged
   mldiag check mldiag_runs/                  judge every run in a folder
+  mldiag check outputs/checkpoint-500/       judge what a Hugging Face Trainer logged
   mldiag explain loss-explosion              what a finding means and how to fix it
   mldiag serve                               the dashboard, on http://127.0.0.1:8000
 """

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from mldiag.cli.recorded import ACCEPTED, AN_EPOCH, MEASURED, RecordedRun, UnreadableRun, from_run_file
+from mldiag.cli.trainer_state import HISTORY, from_trainer_state
 from observer_client.record import RunFile
 
 MOST_DIGITS = 300
@@ -76,6 +77,8 @@ def _from_value(value: Any) -> RecordedRun:
         raise UnreadableRun(f"holds {_kind(value)}, not a run", hint=ACCEPTED)
     if "epochs" in value or "architecture" in value or "logs" in value or "session" in value:
         return from_document(value)
+    if HISTORY in value:
+        return from_trainer_state(value)
     if MEASURED & value.keys():
         return from_document({"epochs": [value]})
     found = ", ".join(f'"{str(name)[:40]}"' for name in list(value)[:6])

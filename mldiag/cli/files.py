@@ -14,6 +14,7 @@ from pathlib import Path
 from mldiag.cli.recorded import UnreadableRun
 from observer_client.runfolder import RECORDS
 
+TRAINER_STATE = "trainer_state.json"
 EXPORTS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz")
 LARGEST = 2 * 2**30
 """Bytes of one run, unpacked. A small gzip file can unpack to anything."""
@@ -76,6 +77,9 @@ def _within(folder: Path) -> Iterator[Source]:
     if (folder / RECORDS).is_file():
         yield Source(str(folder), folder / RECORDS)
         return
+    if trained := _latest_state(folder):
+        yield Source(str(trained), trained)
+        return
     try:
         runs = sorted(each for each in folder.iterdir() if (each / RECORDS).is_file())
         exports = sorted({each for pattern in EXPORTS for each in folder.glob(pattern) if each.is_file()})
@@ -85,6 +89,17 @@ def _within(folder: Path) -> Iterator[Source]:
         raise UnreadableRun(f"holds no run: neither {RECORDS}, nor folders that hold one, nor .json files")
     yield from (Source(str(each), each / RECORDS) for each in runs)
     yield from (Source(str(each), each) for each in exports)
+
+
+def _latest_state(folder: Path) -> Path | None:
+    """Return the file in a Hugging Face Trainer's output folder that tells most of its run: the latest one."""
+    found = (folder / TRAINER_STATE, *folder.glob(f"checkpoint-*/{TRAINER_STATE}"))
+    return max((each for each in found if each.is_file()), key=_checkpoint, default=None)
+
+
+def _checkpoint(state: Path) -> tuple[bool, int]:
+    step = state.parent.name.rpartition("-")[2]
+    return not state.parent.name.startswith("checkpoint-"), int(step) if step.isdigit() else 0
 
 
 def _read(path: Path) -> bytes:

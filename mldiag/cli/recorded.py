@@ -10,7 +10,8 @@ from observer_client.record import FORMAT, Architecture, Epoch, LogLine, RunFile
 
 ACCEPTED = (
     "a file written by Observer.export, a run folder or its records.jsonl, a JSON list of epochs, "
-    'an object {"epochs": [...], "logs": [...], "architecture": {...}}, or JSON lines with one epoch each'
+    'an object {"epochs": [...], "logs": [...], "architecture": {...}}, JSON lines with one epoch each, '
+    "or the trainer_state.json of a Hugging Face Trainer"
 )
 AN_EPOCH = 'an epoch is an object such as {"epoch": 0, "loss": {"train_mean": 0.7, "val": {"val_loss": 0.8}}}'
 MEASURED = frozenset(each.name for each in fields(Epoch)) - {"epoch", "attempt", "ended_at"}

@@ -153,7 +153,7 @@ def test_the_clients_folder_and_its_export_tell_the_same(recorded):
         pytest.param(b"[1, 2]", "a number at $[0]", id="list of numbers"),
         pytest.param(b'{"epochs": [], "logs": "boom"}', "a string at $.logs", id="logs as text"),
         pytest.param(b'{"architecture": [1]}', "a list at $.architecture", id="architecture as list"),
-        pytest.param(b'{"log_history": []}', 'with "log_history", but no epochs', id="another tool's file"),
+        pytest.param(b'{"train_history": []}', 'with "train_history", but no epochs', id="another tool's file"),
         pytest.param(b'[{"epoch": 0, "train_loss": 1}]', '"train_loss"', id="measurements of other names"),
         pytest.param(b'{"epoch": 0, "loss": {}}\n3\n{}', "line 2", id="a number as line"),
         pytest.param(b'{"epoch": 0, "loss": {}}\n{"epoch":\n{}', "line 2", id="a broken line in the middle"),

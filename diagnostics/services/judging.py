@@ -168,4 +168,5 @@ def _row(run: DiagnosticRun, position: int, issue: IssueData) -> FoundIssue:
         caused_by=issue.caused_by or "",
         evidence=storable(plain(issue.evidence)),
         suppressed=clean(issue.suppressed or ""),
+        fix=clean(issue.fix or ""),
     )

@@ -40,7 +40,7 @@ def from_document(document: Mapping[str, Any]) -> RecordedRun:
     """Return the run in an object with ``epochs``, ``logs``, ``architecture``; wrong leaves become notes."""
     document = {name: value for name, value in document.items() if value is not None}
     epochs = numbered(_items(document.get("epochs", []), "$.epochs", AN_EPOCH))
-    logs: list[Any] = [{"msg": each} if isinstance(each, str) else each for each in _list(document.get("logs", []), "$.logs")]
+    logs = [{"msg": each} if isinstance(each, str) else each for each in _list(document.get("logs", []), "$.logs")]
     logs = _items(logs, "$.logs", 'a log line is an object such as {"level": "ERROR", "msg": "..."}')
     for name in ("architecture", "session", "ending"):
         _object(document.get(name, {}), f"$.{name}")
@@ -52,7 +52,7 @@ def from_document(document: Mapping[str, Any]) -> RecordedRun:
         return RecordedRun(
             name=session.get("run_name"),
             epochs=epochs,
-            logs=logs,
+            logs=logs or None,
             architecture=document.get("architecture"),
             hyperparameters=_dict(session.get("hyperparameters")),
             environment=_dict(session.get("environment")),

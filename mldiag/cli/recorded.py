@@ -30,7 +30,7 @@ class UnreadableRun(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class RecordedRun:
-    """What a file tells about a run. ``logs`` is None if nobody captured them, ``notes`` says what could not be used."""
+    """What a file tells about a run. ``logs`` is None if nobody captured any, ``notes`` says what was of no use."""
 
     name: str | None = None
     epochs: Sequence[Epoch | Mapping[str, Any]] = field(default_factory=list)

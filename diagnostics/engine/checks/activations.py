@@ -56,10 +56,12 @@ def dead_relu(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     for layer in layers_hit(dead | sunk):
         share = np.nanmax(np.append(values_of(run, "activation_dead_units")[:, layer], 0.0))
         if dead[:, layer].any():
-            said, statistic = f"has {share:.0%} of its units at zero for every sample", "activation_dead_units"
+            said, column = f"has {share:.0%} of its units at zero for every sample", "activation_dead_units"
+            threshold = "dead_units_pct"
         else:
-            said, statistic = "gives only values far below zero and gets no gradient back", "activation_mean"
-        yield layer_finding(run, layer, dead | sunk, statistic, said, limits, "dead_units_pct")
+            said, column = "gives only values far below zero and gets no gradient back", "gradient_norm_mean"
+            threshold = "vanishing_gradient_threshold"
+        yield layer_finding(run, layer, dead | sunk, column, said, limits, threshold)
 
 
 @dead_relu.robust

@@ -122,10 +122,10 @@ def squeeze(facts: Facts, issue: IssueData) -> str | None:
 
 @recipe("early-channel-explosion")
 def fewer_channels(facts: Facts, issue: IssueData) -> str | None:
-    first, *others = facts.run.blueprint.of("convolution") or [None]
-    if first is None or not first.out_channels or not others or facts.run.blueprint.of("normalization"):
+    convolutions = facts.run.blueprint.of("convolution")
+    if len(convolutions) < 2 or facts.run.blueprint.of("normalization"):
         return None
-    second = others[0]
+    first, second = convolutions[:2]
     if second.in_channels != first.out_channels or second.groups != 1 or not second.out_channels:
         return None
     statements = [

@@ -128,8 +128,8 @@ def warm_up(facts: Facts, issue: IssueData) -> str | None:
         return set_rate(facts, facts.lower_rate())
     steps = max(10, facts.steps * facts.epochs // 20)
     return lines(
-        "# Before training; warm_up.step() belongs after each optimizer.step(). Heads that fix on one position early",
-        "# never let go of it.",
+        "# Before training; warm_up.step() belongs after each optimizer.step(). Heads that fix on one position early "
+        "never let go of it.",
         f"warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters={steps})",
     )
 

@@ -30,8 +30,8 @@ def use_the_layer(facts: Facts, issue: IssueData) -> str | None:
     if place is None:
         return None
     return lines(
-        "# After loss.backward(), for one step: no detach(), .data, .item() or torch.no_grad() may lie between",
-        "# this layer and the loss.",
+        "# After loss.backward(), for one step: no detach(), .data, .item() or torch.no_grad() may lie between this "
+        "layer and the loss.",
         f"print([(name, weight.requires_grad, weight.grad is None) for name, weight in {place}.named_parameters()])",
     )
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import keyword
 import math
+from textwrap import wrap
 
 LONGEST_NAME = 200
+WIDTH = 88
 
 
 def lines(*each: str) -> str:
-    return "\n".join(each)
+    """Join lines of source; long comments are broken."""
+    return "\n".join(part for line in each for part in _broken(line))
+
+
+def _broken(line: str) -> list[str]:
+    if not line.startswith("# ") or len(line) <= WIDTH or "\n" in line:
+        return [line]
+    return wrap(line, WIDTH, subsequent_indent="# ", break_long_words=False)
 
 
 def quoted(text: str) -> str:

@@ -34,6 +34,10 @@ def _mild(name: str, pattern: str, advice: str) -> ErrorClass:
     return ErrorClass(name, re.compile(pattern, re.IGNORECASE), advice, grave=False)
 
 
+_INDEX = "An index is out of range, most often a label or a token: check both against the sizes of head and embedding."
+_LOADER = "Run the loader with num_workers=0 to see the sample that breaks it."
+_RAISED = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b", re.MULTILINE)
+
 OTHER = ErrorClass("other", re.compile(""), None, grave=False)
 
 CLASSES = (
@@ -46,13 +50,13 @@ CLASSES = (
     _class(
         "out of memory",
         r"out of memory|cannot allocate memory|can't allocate memory|not enough memory|memoryerror|oom[- ]?kill"
-        r"|std::bad_alloc|errno 12\b",
+        r"|std::bad_alloc|errno 12\b|unable to allocate",
         "The machine's memory is full: load less at once, use fewer loader workers, and look for a leak.",
     ),
     _class(
         "disk full",
         r"no space left on device|disk quota exceeded|errno (28|122)\b|disk (is )?full|file write failed"
-        r"|unexpected pos \d+ vs \d+",
+        r"|unexpected pos \d+ vs \d+|iostream error|pytorchstreamwriter failed",
         "Free space or write checkpoints elsewhere, and keep only the last few of them.",
     ),
     _class(
@@ -68,9 +72,13 @@ CLASSES = (
     ),
     _class(
         "device-side assert",
-        r"device-side assert|cudaerrorassert|indexing\.cu|loss\.cu|assertion `?.{0,80}failed.{0,40}$"
-        r"|index out of range in self|target \d+ is out of bounds",
-        "An index is out of range, most often a label or a token: check both against the sizes of head and embedding.",
+        r"device-side assert|cudaerrorassert|indexing\.cu|loss\.cu",
+        _INDEX,
+    ),
+    _class(
+        "index out of range",
+        r"index out of range in self|target -?\d+ is out of bounds|index -?\d+ is out of bounds",
+        _INDEX,
     ),
     _class(
         "checkpoint mismatch",
@@ -110,11 +118,8 @@ CLASSES = (
         r"|bus error.{0,80}shm|insufficient shared memory",
         "A worker process died, most often of memory: give it more shared memory, or use fewer workers.",
     ),
-    _mild(
-        "data loader",
-        r"data ?loader|shared memory|\bshm\b|collate|cannot identify image|truncated",
-        "Run the loader with num_workers=0 to see the sample that breaks it.",
-    ),
+    _class("data loader", r"caught \w+ in data ?loader worker process", _LOADER),
+    _mild("data loader", r"data ?loader|shared memory|\bshm\b|collate|cannot identify image|truncated", _LOADER),
     _mild(
         "NaN or infinity",
         r"\bnan\b|\binf\b|non-?finite|not finite|overflow|invalid values|returned nan values",
@@ -130,21 +135,23 @@ CLASSES = (
 """In order of precedence: an out-of-memory error on a GPU also speaks of CUDA, and a loader's dead worker died of
 something."""
 
-NAMES = tuple(each.name for each in CLASSES)
+NAMES = tuple(dict.fromkeys(each.name for each in CLASSES))
 
 
 def class_of(message: str) -> ErrorClass:
     """Return the class of an error by its message."""
     # A traceback may be long; what failed stands at its beginning and at its end.
     text = message if len(message) < _LONG else message[: _LONG // 2] + message[-_LONG // 2 :]
-    last = text.rstrip().rpartition("\n")[2]
-    if last != text and "Traceback (most recent call last)" in text:
-        # Files and lines of a traceback speak of much that did not fail; its last line says what did.
-        told = next((each for each in CLASSES if each.pattern.search(last)), OTHER)
-        if told.name not in ("other", "crash"):
-            return told
-        if told.name == "crash" and ":" in last:
-            return told
+    raised = list(_RAISED.finditer(text))
+    if raised and "Traceback (most recent call last)" in text:
+        # Files and lines of a traceback speak of much that did not fail; what was raised last says what did.
+        told = _first(text[raised[-1].start() :])
+        whole = _first(text) if told.name in ("crash", "other") else told
+        return whole if whole.name == "data loader" else told
+    return _first(text)
+
+
+def _first(text: str) -> ErrorClass:
     return next((each for each in CLASSES if each.pattern.search(text)), OTHER)
 
 

@@ -170,7 +170,8 @@ def start_right(facts: Facts, issue: IssueData) -> str:
     size = facts.batch_size
     if size and isinstance(chance, float) and isinstance(first, float) and 0.5 < first / (chance * size) < 2:
         return lines(
-            f"# The first loss is that of guessing times the batch size, {size}: it is summed, not averaged.",
+            f"# Where the criterion is made: the first loss is that of guessing times the batch size, {size}; it is "
+            "summed, not averaged.",
             'criterion = torch.nn.CrossEntropyLoss(reduction="mean")',
         )
     return lines(

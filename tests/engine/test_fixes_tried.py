@@ -64,11 +64,12 @@ def unpooled():
 
 
 FAULTS = {
-    "first-epoch-blow-up": Case(model=mlp(depth=2), rate=3.0),
-    "learning-rate-too-low": Case(model=mlp(), rate=1e-5, epochs=10, optimizer=torch.optim.AdamW),
+    "first-epoch-blow-up": Case(model=mlp(depth=2), rate=10.0),
+    "learning-rate-too-low": Case(model=mlp(), rate=1e-5, epochs=10, batch_size=32, optimizer=torch.optim.AdamW),
     "loss-explosion": Case(model=mlp(), gradient=lambda step: 1e4 if step == 60 else 1.0, epochs=9),
     "nan-in-loss": Case(model=mlp(), batch=lose_one),
     "dead-relu": Case(model=mlp(), twist=sink),
+    "dead-relu by large steps": Case(model=mlp(), rate=5.0),
     "dead-neurons": Case(model=mlp(), twist=zero),
     "saturated-activation": Case(model=mlp(nn.Tanh), twist=swell, rate=0.02),
     "vanishing-gradients": Case(model=mlp(nn.Sigmoid, depth=10)),
@@ -83,9 +84,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("check_id", FAULTS)
-def test_fix_mends_the_fault(check_id, tmp_path):
-    case = FAULTS[check_id]
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fix_mends_the_fault(fault, tmp_path):
+    case, check_id = FAULTS[fault], fault.partition(" ")[0]
     before = Training(case).run(tmp_path / "before")
     fixes = list(dict.fromkeys(issue.fix for issue in before.issues if issue.check_id == check_id))
     assert fixes and None not in fixes

@@ -20,6 +20,7 @@ _EPOCHS = ("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs")
 _DECAYS = ("weight_decay", "wd", "l2")
 _USUAL_UPDATE = 2e-3
 # Size of an update over that of the weights at which networks learn well (Karpathy 2022 aims at 1e-3).
+_FAST_UPDATE = 0.05
 
 
 class Facts:
@@ -95,9 +96,18 @@ class Facts:
         median = float(np.median(known)) if known.size else None
         return median if usable(median) else None
 
+    @cached_property
+    def began_fast(self) -> bool:
+        """Whether the first window's steps were so large that they may have thrown units where none comes back."""
+        ratios = self.run.layer_matrix("update_ratio").values
+        rows = np.flatnonzero(np.isfinite(ratios).any(axis=1))
+        return bool(rows.size and np.nanmax(ratios[rows[0]]) > _FAST_UPDATE)
+
     def lower_rate(self) -> float | None:
         """Return a learning rate a third to a hundredth of the run's, by the size of its updates if that is known."""
-        factor = _USUAL_UPDATE / self.update_ratio if self.update_ratio else 0.1
+        # Dead and frozen layers make the median small; that is no reason to keep the rate.
+        known = self.update_ratio is not None and self.update_ratio > _USUAL_UPDATE
+        factor = _USUAL_UPDATE / self.update_ratio if known and self.update_ratio else 0.1
         return None if self.rate is None else self.rate * min(max(factor, 0.01), 0.3)
 
     def higher_rate(self) -> float | None:

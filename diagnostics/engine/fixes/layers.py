@@ -22,10 +22,12 @@ def revive(facts: Facts, issue: IssueData) -> str | None:
     place = module(issue.layer_id) if issue.layer_id else None
     if place is None:
         return None
+    slower = set_rate(facts, facts.lower_rate()) if facts.began_fast else None
     heavy = facts.weight_decay is not None and facts.weight_decay > _HEAVY_DECAY
     if heavy or issue.evidence.get("shrunk"):
         return decay_less(facts)
-    return lines("# Before training: initialize the layer anew.", *_initialized(facts, str(issue.layer_id), place))
+    anew = lines("# Before training: initialize the layer anew.", *_initialized(facts, str(issue.layer_id), place))
+    return lines(slower, anew) if slower else anew
 
 
 def _initialized(facts: Facts, name: str, place: str) -> list[str]:

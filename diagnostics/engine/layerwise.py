@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diagnostics.engine.columns import Singles
-from diagnostics.engine.curves import Bools
+from diagnostics.engine.curves import Bools, Floats
 from diagnostics.engine.registry import Finding, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -19,6 +19,22 @@ def values_of(run: Run, statistic: str) -> Singles:
 def raised(run: Run, flag: str) -> Bools:
     """Return where the client itself raised ``flag``, epochs x layers."""
     return np.asarray(run.layer_matrix(flag).values == 1)
+
+
+def medians(values: Floats) -> Floats:
+    """Return the median of the finite numbers of each row, [windows]; NaN for a row without one.
+
+    All rows at once: a long run has thousands, and NumPy's own nanmedian warns of empty ones.
+    """
+    if not values.shape[1]:
+        return np.full(values.shape[0], np.nan)
+    ordered = np.sort(np.where(np.isfinite(values), values, np.nan), axis=1)
+    counts, rows = np.isfinite(ordered).sum(axis=1), np.arange(values.shape[0])
+    low, high = (
+        ordered[rows, np.maximum(counts - 1, 0) // 2],
+        ordered[rows, np.minimum(counts // 2, values.shape[1] - 1)],
+    )
+    return np.asarray((low + high) / 2)
 
 
 def layers_hit(hit: Bools) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 from diagnostics.engine.columns import Singles
 from diagnostics.engine.curves import Bools
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
-from diagnostics.engine.layerwise import is_sustained, layer_finding, layers_hit, values_of
+from diagnostics.engine.layerwise import is_sustained, layer_finding, layers_hit, medians, values_of
 from diagnostics.engine.registry import Finding, Scope, check
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -198,7 +198,7 @@ def _outlying(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Singles]:
     mean, variance = values_of(run, "activation_mean"), values_of(run, "activation_variance")
     with np.errstate(invalid="ignore", over="ignore"):
         sizes = np.sqrt(np.nan_to_num(mean) ** 2 + variance)
-    usual = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in sizes])
+    usual = medians(sizes.astype(np.float64))
     with np.errstate(invalid="ignore"):
         far = sizes > limits.activation_outlier_ratio * usual[:, None]
     return np.asarray(far & (sizes > limits.activation_outlier_size)), sizes

@@ -17,6 +17,7 @@ from diagnostics.engine.layerwise import (
     is_sustained,
     layer_finding,
     layers_hit,
+    medians,
     raised,
     values_of,
 )
@@ -161,17 +162,12 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 def _exploding(run: Run, limits: DiagnosticThresholds) -> Bools:
     norms = values_of(run, "gradient_norm_mean").astype(np.float64)
     known = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
-    usual = np.array([_median(row) for row in known])[:, None]
+    usual = medians(known)[:, None]
     rows = np.argmax(np.isfinite(known), axis=0) if len(run) else np.zeros(norms.shape[1], np.int64)
     first = known[rows, np.arange(norms.shape[1])] if len(run) else np.zeros(norms.shape[1])
     with np.errstate(invalid="ignore"):
         above = known > limits.exploding_gradient_ratio * np.fmin(usual, np.broadcast_to(first, known.shape))
     return np.asarray(above & (known > limits.exploding_gradient_norm))
-
-
-def _median(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else np.nan
 
 
 @check(
@@ -238,6 +234,6 @@ def _ratios(run: Run) -> tuple[Floats, Ints]:
     """Return the median ratio of the layers for each window that has one, and the windows' rows."""
     chosen = [at for at, name in enumerate(run.layers) if category(run, name) != "normalization"]
     values = values_of(run, "update_ratio")[:, chosen].astype(np.float64)
-    usual = np.array([_median(row[row > 0]) if row.size else np.nan for row in values])
+    usual = medians(np.where(values > 0, values, np.nan))
     rows = np.flatnonzero(np.isfinite(usual))
     return usual[rows], rows

@@ -6,6 +6,7 @@ import ast
 import re
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -169,6 +170,14 @@ def test_learning_rate_is_set_by_the_size_of_the_updates():
 
 def test_class_weights_are_inverse_to_the_counts():
     assert "tensor([0.34, 25.0, 100.0])" in fix_of(run_with(train=[1.0]), issue_of("class-imbalance", None))
+
+
+def test_class_weights_are_counted_where_no_counts_were_logged():
+    bare = IssueData(IssueSeverity.warning, IssueCategory.loss, "title", check_id="class-imbalance")
+    labels = torch.tensor([0] * 9 + [1])
+    scope = {"torch": torch, "train_loader": [(None, labels)]}
+    exec(fix_of(run_with(train=[1.0]), bare), scope)
+    assert scope["criterion"].weight.tolist() == pytest.approx([5 / 9, 5.0])
 
 
 @pytest.mark.parametrize("activation", ["Tanh", "ReLU", "LeakyReLU", "GELU"])

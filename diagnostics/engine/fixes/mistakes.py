@@ -7,6 +7,8 @@ from diagnostics.engine.fixes.recipes import recipe
 from diagnostics.engine.fixes.source import figure, lines, module, replaced
 from diagnostics.engine.issue import IssueData
 
+_MOST_CLASSES = 100
+
 
 @recipe("optimizer-misses-parameters", "parameters-not-updated")
 def optimize_all(facts: Facts, issue: IssueData) -> str:
@@ -71,15 +73,21 @@ def show_labels(facts: Facts, issue: IssueData) -> str:
 
 
 @recipe("class-imbalance")
-def weigh_classes(facts: Facts, issue: IssueData) -> str | None:
+def weigh_classes(facts: Facts, issue: IssueData) -> str:
     """Weigh classes by the inverse of their counts, so that each matters as much as the others."""
     counts = next((found for name in ("counts", "support", "class_counts") if (found := _counts(issue, name))), None)
-    if counts is None or len(counts) > 100:
-        return None
+    told = "# Where the criterion is made: the rarer a class, the more each of its samples weighs."
+    if counts is None or len(counts) > _MOST_CLASSES:
+        return lines(
+            told,
+            "counts = torch.bincount(torch.cat([y for _, y in train_loader])).clamp(min=1)",
+            "weight = (counts.float().mean() / counts).clamp(max=100.0)",
+            "criterion = torch.nn.CrossEntropyLoss(weight=weight)",
+        )
     mean = sum(counts) / len(counts)
     weights = ", ".join(figure(min(100.0, mean / max(1.0, count))) for count in counts)
     return lines(
-        "# Where the criterion is made: the rarer a class, the more each of its samples weighs.",
+        told,
         f"criterion = torch.nn.CrossEntropyLoss(weight=torch.tensor([{weights}]))",
     )
 

@@ -115,6 +115,7 @@ class FoundIssue(models.Model):
     caused_by = models.CharField(max_length=60, blank=True)
     evidence = models.JSONField(default=dict, blank=True)
     suppressed = models.TextField(blank=True)
+    fix = models.TextField(blank=True, help_text="Python code made of the run's own facts; empty if none can be.")
 
     class Meta:
         ordering = ["run", "position"]

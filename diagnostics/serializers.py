@@ -43,6 +43,7 @@ class IssueOut(serializers.Serializer):
     count = serializers.IntegerField()
     caused_by = serializers.CharField(allow_null=True, help_text="Id of the check whose issue explains this one.")
     suppressed = serializers.CharField(allow_null=True, help_text="Null: only what counts is reported here.")
+    fix = serializers.CharField(allow_null=True, help_text="Python code made of the run's own facts, if any can be.")
 
 
 class SeverityCounts(serializers.Serializer):

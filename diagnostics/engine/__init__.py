@@ -50,6 +50,12 @@ check_redundant_layers = on_epochs("redundant-layers")
 check_high_carbon_intensity = on_epochs("high-carbon-intensity")
 check_wasted_carbon = on_epochs("wasted-carbon")
 check_gradient_spike = on_epochs("gradient-spike")
+check_dead_relu = on_epochs("dead-relu")
+check_saturated_activation = on_epochs("saturated-activation")
+check_activation_outliers = on_epochs("activation-outliers")
+check_exploding_gradients = on_epochs("exploding-gradients")
+check_update_ratio = on_epochs("update-ratio")
+_check_attention_entropy = on_epochs("attention-entropy")
 check_unintended_freeze = on_architecture("unintended-freeze")
 _check_attention_head_count = on_architecture("attention-head-count")
 _check_embedding_dimension = on_architecture("embedding-dimension")
@@ -80,6 +86,7 @@ __all__ = [
     "Run",
     "Scope",
     "SustainabilityInsight",
+    "_check_attention_entropy",
     "_check_attention_head_count",
     "_check_bidirectional_usage",
     "_check_conv_bottleneck",
@@ -94,13 +101,16 @@ __all__ = [
     "_check_position_encoding",
     "_check_sequence_length",
     "check_activation_collapse",
+    "check_activation_outliers",
     "check_backward_dominance",
     "check_compute_inefficient_layer",
     "check_dead_neurons",
+    "check_dead_relu",
     "check_device_underutilization",
     "check_diminishing_returns",
     "check_early_stop_opportunity",
     "check_error_logs",
+    "check_exploding_gradients",
     "check_first_epoch_blow_up",
     "check_frozen_output",
     "check_fwd_bwd_ratio",
@@ -124,9 +134,11 @@ __all__ = [
     "check_overfitting",
     "check_profiler_hotspot",
     "check_redundant_layers",
+    "check_saturated_activation",
     "check_slow_epoch",
     "check_throughput_degradation",
     "check_unintended_freeze",
+    "check_update_ratio",
     "check_vanishing_gradients",
     "check_wasted_carbon",
     "compute_health_score",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -207,14 +207,30 @@ def _kind(layers: tuple[Layer, ...], model_class: str) -> str:
     """Return what most of the layers make of the network: a CNN with one attention block stays a CNN."""
     attention = {layer.id for layer in layers if layer.category == "attention"}
     attention |= {match.string[: match.end()] for layer in layers if (match := _ATTENTION_ID.search(layer.id))}
+    convolutions = [layer for layer in layers if layer.category == "convolution"]
+    recurrent = [layer for layer in layers if layer.category == "recurrent"]
+    if len(convolutions) == 1 and _cuts_patches(convolutions[0]):
+        convolutions = []
+    if 0 < _parameters(convolutions) < _parameters(recurrent):
+        # A few recurrent layers that read what many small convolutions leave.
+        convolutions = []
     counts = {
         "transformer": len(attention) + ("transformer" in model_class.lower()),
-        "rnn": sum(layer.category == "recurrent" for layer in layers),
-        "cnn": sum(layer.category == "convolution" for layer in layers),
+        "rnn": len(recurrent),
+        "cnn": len(convolutions),
     }
     # On a tie the kind that gives a network its name comes first: a recurrent one may well begin with a convolution.
     best = max(counts, key=lambda kind: counts[kind])
     return best if counts[best] else "generic"
+
+
+def _cuts_patches(layer: Layer) -> bool:
+    """Whether a convolution only cuts an image into patches: the first layer of a ViT or an MLP-Mixer is no CNN."""
+    return bool(layer.kernel) and min(layer.kernel) > 1 and layer.kernel == layer.stride
+
+
+def _parameters(layers: Sequence[Layer]) -> int:
+    return sum(layer.parameters for layer in layers)
 
 
 def _input_size(architecture: Architecture, graph: LayerGraph) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from diagnostics.engine.fixes import write_fixes
 from diagnostics.engine.issue import IssueData
 from diagnostics.engine.registry import CHECKS, Profile
 from diagnostics.engine.report import parse_profile
@@ -42,7 +43,9 @@ class ArchitectureCheck(Protocol):
 
 def _reported(id: str, run: Run, thresholds: DiagnosticThresholds | None, profile: str) -> list[IssueData]:
     issues = CHECKS[id](run, thresholds or DEFAULTS, parse_profile(profile))
-    return [issue for issue in issues if issue.suppressed is None]
+    reported = [issue for issue in issues if issue.suppressed is None]
+    write_fixes(run, reported)
+    return reported
 
 
 def on_epochs(id: str) -> EpochCheck:

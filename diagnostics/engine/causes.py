@@ -9,7 +9,19 @@ from diagnostics.engine.issue import IssueData, IssueSeverity
 _WASTE = ("early-stop-opportunity", "diminishing-returns", "wasted-carbon")
 _IDLE = ("not-learning", "loss-plateau", *_WASTE)
 _UNRULY = ("loss-divergence", "high-loss-variance", "gradient-instability", "gradient-spike", "overfitting")
-_THROWN = ("learning-rate-too-high", *_UNRULY, *_IDLE)
+_SICK = (
+    "dead-relu",
+    "saturated-activation",
+    "vanishing-gradients",
+    "exploding-gradients",
+    "activation-collapse",
+    "activation-outliers",
+    "frozen-output",
+    "attention-entropy",
+    "update-ratio",
+)
+_CUT_OFF = ("vanishing-gradients", "frozen-output", "activation-collapse", "redundant-layers", *_IDLE)
+_THROWN = ("learning-rate-too-high", *_UNRULY, *_SICK, *_IDLE)
 
 SYMPTOMS: dict[str, tuple[str, ...]] = {
     "loss-below-minimum": ("first-epoch-blow-up", "loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
@@ -18,9 +30,15 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "loss-explosion": ("nan-in-loss", "inf-gradients", *_THROWN),
     "inf-gradients": ("nan-in-loss", *_IDLE),
     "nan-in-loss": ("inf-gradients", *_IDLE),
-    "learning-rate-too-high": (*_UNRULY, *_IDLE),
+    "learning-rate-too-high": (*_UNRULY, *_SICK, *_IDLE),
+    "dead-neurons": ("dead-relu", "loss-divergence", "learning-rate-too-low", *_CUT_OFF),
+    "dead-relu": ("learning-rate-too-low", *_CUT_OFF),
+    "saturated-activation": ("learning-rate-too-low", *_CUT_OFF),
+    "exploding-gradients": _UNRULY,
+    "vanishing-gradients": ("frozen-output", "activation-collapse", "learning-rate-too-low", *_IDLE),
     "loss-divergence": (*_IDLE, "high-loss-variance"),
-    "learning-rate-too-low": _IDLE,
+    "learning-rate-too-low": ("update-ratio", *_IDLE),
+    "update-ratio": _IDLE,
     "not-learning": ("loss-plateau", *_WASTE, "overfitting"),
     "overfitting": _WASTE,
     "device-underutilization": ("high-cpu",),

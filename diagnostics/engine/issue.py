@@ -52,7 +52,8 @@ class IssueData:
     column ("loss.train_mean"). ``evidence`` holds what a page needs to draw the case: ``series`` (dotted names),
     ``epochs`` (where it occurred), ``values`` (the metric there), ``threshold`` and ``limit`` (name and value of the
     limit that was crossed), and figures of the check's own. ``count`` says how many occurrences the issue stands
-    for, ``caused_by`` the id of the check that explains it, ``suppressed`` why the robust profile held it back.
+    for, ``caused_by`` the id of the check that explains it, ``suppressed`` why the robust profile held it back. ``fix``
+    is Python made of this run's own facts, None where nothing can be computed.
     """
 
     severity: IssueSeverity
@@ -69,6 +70,7 @@ class IssueData:
     count: int = 1
     caused_by: str | None = None
     suppressed: str | None = None
+    fix: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field as JSON types, the empty ones included; non-finite floats are spelled."""

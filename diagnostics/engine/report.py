@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostics.engine.causes import explain, one_per_cause
+from diagnostics.engine.fixes import write_fixes
 from diagnostics.engine.insight import (
     EpochTrend,
     LayerHighlight,
@@ -96,6 +97,7 @@ def diagnose(
         found += check(run, limits, judged_by)
     reported = [issue for issue in found if issue.suppressed is None]
     explain(reported)
+    write_fixes(run, reported)
     issues = sorted(reported, key=_gravest_first)
     suppressed = sorted((issue for issue in found if issue.suppressed is not None), key=_gravest_first)
     return Report(

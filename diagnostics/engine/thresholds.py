@@ -115,12 +115,33 @@ class DiagnosticThresholds:
     activation_variance: float = _limit(
         1e-6, "variance", "Variance of a layer's outputs below which they are the same."
     )
+    dead_units_pct: float = _share(0.5, "Share of units that are zero for every sample above which a layer is dying.")
+    saturation_pct: float = _share(0.5, "Share of values at the bounds of an activation above which it is saturated.")
+    activation_outlier_ratio: float = _limit(1e3, "ratio", "Size of a layer's outputs over the median of the layers.")
+    activation_outlier_size: float = _limit(100.0, "size", "Size below which outputs are no trouble for any format.")
+    exploding_gradient_ratio: float = _limit(1e3, "ratio", "Gradient norm of a layer over what is usual.")
+    exploding_gradient_norm: float = _limit(10.0, "norm", "Gradient norm of a layer below which nothing explodes.")
+    update_ratio_min: float = _limit(1e-5, "ratio", "Size of a step over that of the weights; 1e-3 is usual.")
+    update_ratio_max: float = _limit(1e-1, "ratio", "Size of a step over that of the weights; more forgets them.")
+    attention_entropy_low: float = _share(0.05, "Entropy of a head, of the most there can be, that sees one position.")
+    attention_entropy_high: float = _share(0.99, "Entropy of a layer's heads above which they see all alike.")
     carbon_ratio: float = _limit(2.0, "ratio", "Emissions per second of an epoch over the median of the run.")
 
     # Gates of the robust profile: layers and profiles.
     vanishing_gradient_ratio: float = _limit(
         1e3, "ratio", "Gradient norm of the strongest layer over that of a layer whose gradient has vanished."
     )
+    vanishing_gradient_small: float = _limit(
+        1e-5, "norm", "Gradient norm of a layer that is far behind the strongest one, below which it hardly learns."
+    )
+    vanishing_gradient_share: float = _share(1e-4, "The same over the gradient norm of the strongest layer.")
+    shrunk_weights_pct: float = _share(
+        0.01, "Norm of a layer's weights, of the largest it was, that weight decay alone leaves."
+    )
+    dead_units_sure_pct: float = _share(0.8, "Share of dead units that no wide layer has by chance.")
+    saturation_sure_pct: float = _share(0.8, "Share of saturated values that leaves a layer no gradient.")
+    post_norm_layers: int = _count(6, "layers", "Attention layers from which normalizing after them needs warm-up.")
+    warm_up_ratio: float = _limit(2.0, "ratio", "Highest learning rate over the first one that shows a warm-up.")
     hotspot_layers: int = _count(3, "layers", "Profiled layers below which one always takes most of the compute.")
     backward_normal_ratio: float = _limit(
         2.2, "ratio", "Time of the backward pass over that of the forward pass; two products for one make it twice."

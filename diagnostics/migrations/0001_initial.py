@@ -64,6 +64,7 @@ class Migration(migrations.Migration):
                 ('caused_by', models.CharField(blank=True, max_length=60)),
                 ('evidence', models.JSONField(blank=True, default=dict)),
                 ('suppressed', models.TextField(blank=True)),
+                ('fix', models.TextField(blank=True, help_text="Python code made of the run's own facts; empty if none can be.")),
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='issues', to='diagnostics.diagnosticrun')),
             ],
             options={

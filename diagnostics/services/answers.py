@@ -127,6 +127,7 @@ def _issue(row: FoundIssue) -> IssueData:
         evidence=row.evidence,
         count=row.count,
         caused_by=row.caused_by or None,
+        fix=row.fix or None,
     )
 
 

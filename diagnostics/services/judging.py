@@ -86,11 +86,13 @@ def load_run(session: TrainSession) -> Run:
     )
 
 
-def _log_lines(session: TrainSession) -> list[dict[str, Any]]:
+def _log_lines(session: TrainSession) -> list[dict[str, Any]] | None:
+    """Return the log lines that are judged; None if there are none, and nothing says that somebody listened."""
     lines = SessionLog.objects.filter(session=session).values("seq", "ts", "level", "kind", "logger", "msg")
     loud = lines.exclude(QUIET).order_by("seq")[:LOUD_LINES]
     quiet = lines.filter(QUIET).order_by("-seq")[:QUIET_LINES]
-    return sorted([*loud, *quiet], key=lambda line: line["seq"])
+    found = sorted([*loud, *quiet], key=lambda line: line["seq"])
+    return found if found or session.config.get("capture_logs") else None
 
 
 @transaction.atomic
@@ -168,4 +170,5 @@ def _row(run: DiagnosticRun, position: int, issue: IssueData) -> FoundIssue:
         caused_by=issue.caused_by or "",
         evidence=storable(plain(issue.evidence)),
         suppressed=clean(issue.suppressed or ""),
+        fix=clean(issue.fix or ""),
     )

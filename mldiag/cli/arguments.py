@@ -134,6 +134,7 @@ def _add_check(command: argparse.ArgumentParser) -> None:
     add("--fail-on", choices=FAIL_ON, default="critical", help="least severity that makes the exit code 1")
     add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="change one threshold; repeatable")
     add("--disable", action="append", default=[], metavar="ID", help="leave out one check; repeatable")
+    add("--no-fix", action="store_true", help="print the advice, but no code")
     add("--verbose", action="store_true", help="also list held-back findings and skipped checks")
 
 

@@ -51,10 +51,11 @@ def _writer(chosen: Namespace) -> Any:
         from mldiag.cli.machine import GithubWriter
 
         return GithubWriter(sys.stdout)
-    from mldiag.cli.sheet import brief, full
+    from mldiag.cli.sheet import brief, full, without_fixes
     from mldiag.cli.text import TextWriter
 
-    return TextWriter(full if chosen.verbose else brief)
+    layout = full if chosen.verbose else brief
+    return TextWriter((lambda sheet: layout(without_fixes(sheet))) if chosen.no_fix else layout)
 
 
 def _thresholds(pairs: list[str]) -> DiagnosticThresholds:

@@ -53,7 +53,7 @@ def from_document(document: Mapping[str, Any]) -> RecordedRun:
         return RecordedRun(
             name=session.get("run_name"),
             epochs=epochs,
-            logs=logs,
+            logs=logs or None,
             architecture=document.get("architecture"),
             hyperparameters=_dict(session.get("hyperparameters")),
             environment=_dict(session.get("environment")),

@@ -31,11 +31,11 @@ class UnreadableRun(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class RecordedRun:
-    """What a file tells about a run. ``notes`` says what in it could not be used."""
+    """What a file tells about a run. ``logs`` is None if nobody captured any, ``notes`` says what was of no use."""
 
     name: str | None = None
     epochs: Sequence[Epoch | Mapping[str, Any]] = field(default_factory=list)
-    logs: Sequence[LogLine | Mapping[str, Any]] = field(default_factory=list)
+    logs: Sequence[LogLine | Mapping[str, Any]] | None = None
     architecture: Architecture | Mapping[str, Any] | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +47,11 @@ class RecordedRun:
 def from_run_file(run: RunFile) -> RecordedRun:
     """Return what the exported ``run`` tells."""
     session, ending = run.session, run.ending
-    recorded = RecordedRun(epochs=list(run.epochs), logs=list(run.logs), architecture=run.architecture)
+    # Without a line, only the observer's own settings can tell that somebody listened.
+    captured = bool(run.logs or (session and session.config.get("capture_logs")))
+    recorded = RecordedRun(
+        epochs=list(run.epochs), logs=list(run.logs) if captured else None, architecture=run.architecture
+    )
     if session:
         recorded.name = session.run_name
         recorded.hyperparameters, recorded.environment = session.hyperparameters, session.environment

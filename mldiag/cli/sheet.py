@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -49,6 +49,11 @@ def full(sheet: Sheet) -> Group:
     return Group(
         *_head(sheet), *_issues(sheet), *_sustainability(sheet), *_each_held_back(sheet), *_each_skipped(sheet), Text()
     )
+
+
+def without_fixes(sheet: Sheet) -> Sheet:
+    """Return the sheet less the snippets of code."""
+    return replace(sheet, body={**sheet.body, "issues": [{**issue, "fix": None} for issue in sheet.body["issues"]]})
 
 
 def _head(sheet: Sheet) -> Iterator[RenderableType]:
@@ -104,7 +109,9 @@ def _issue(issue: Mapping[str, Any]) -> RenderableType:
     if figures := evidence(issue):
         parts.append(_labelled("evidence", figures))
     if issue.get("suggestion"):
-        parts.append(_labelled("fix", clean(issue["suggestion"]).strip()))
+        parts.append(_labelled("advice", clean(issue["suggestion"]).strip()))
+    if issue.get("fix"):
+        parts.append(_labelled("fix", clean(issue["fix"]).strip()))
     if issue.get("caused_by"):
         parts.append(_labelled("cause", f"follows from {one_line(issue['caused_by'], 60)}"))
     return Group(*parts)

@@ -65,6 +65,40 @@ def test_a_report_has_everything_a_reader_needs(cli, written):
     assert "loss-explosion" in out
 
 
+def test_fixes_are_printed_unless_told_otherwise(cli, written):
+    snippet = "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)"
+    # A terminal of 80 columns breaks the line.
+    assert snippet.replace(" ", "") in cli("check", written(CRITICAL)).text.replace(" ", "")
+    short = cli("check", written(CRITICAL), "--no-fix").text
+    assert "torch.nn.utils" not in short and "advice" in short
+
+
+def test_json_holds_the_fixes(cli, written):
+    (run,) = json.loads(cli("check", written(CRITICAL), "--format", "json").out)["files"]
+    assert "clip_grad_norm_" in run["issues"][0]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("content", "skipped"),
+    [
+        pytest.param(HEALTHY, True, id="a list of epochs"),
+        pytest.param({"epochs": HEALTHY}, True, id="no logs"),
+        pytest.param({"epochs": HEALTHY, "logs": [{"msg": "started"}]}, False, id="a line"),
+        pytest.param(
+            {"epochs": HEALTHY, "session": {"key": "k", "config": {"capture_logs": True}}},
+            False,
+            id="captured, no line",
+        ),
+        pytest.param(
+            {"epochs": HEALTHY, "session": {"key": "k", "config": {"capture_logs": False}}}, True, id="not captured"
+        ),
+    ],
+)
+def test_logs_that_nobody_captured_were_not_looked_at(cli, written, content, skipped):
+    (run,) = json.loads(cli("check", written(content), "--format", "json").out)["files"]
+    assert ("error-logs" in run["summary_json"]["skipped_checks"]) is skipped
+
+
 def test_a_healthy_run_says_so(cli, written):
     out = cli("check", written(HEALTHY)).out
     assert "100/100" in out

@@ -107,6 +107,11 @@ def test_issue_has_the_guides_fields_first(alices_api, judged):
     assert issue["evidence"]["series"] == ["loss.train_mean"]
 
 
+def test_issue_carries_its_fix(alices_api, judged):
+    issue = alices_api.get(f"/diagnostics/runs/{judged.pk}").json()["issues"][0]
+    assert issue["fix"].startswith("# ") and "clip_grad_norm_" in issue["fix"]
+
+
 def test_stored_answer_is_the_engines_report(alices_api, bad_session, judged):
     body = alices_api.get(f"/diagnostics/runs/{judged.pk}").json()
     report = diagnose(services.load_run(bad_session)).as_dict()

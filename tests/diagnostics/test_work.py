@@ -195,6 +195,13 @@ def test_session_without_epochs_is_judged_by_its_log(empty_session):
     assert list(run.issues.values_list("check_id", flat=True)) == ["error-logs"]
 
 
+@pytest.mark.parametrize(("config", "skipped"), [({}, True), ({"capture_logs": True}, False)])
+def test_logs_that_nobody_captured_are_skipped(session, config, skipped):
+    TrainSession.objects.filter(pk=session.pk).update(config=config)
+    run = services.diagnose_now(TrainSession.objects.get(pk=session.pk))
+    assert ("error-logs" in run.summary["skipped_checks"]) is skipped
+
+
 def test_nan_and_infinity_are_stored_and_found(session):
     diverged = '{"epoch": 9, "loss": {"train_mean": NaN, "train_max": Infinity, "val": {"val_loss": -Infinity}}}'
     store_epochs(session, [diverged.encode()])

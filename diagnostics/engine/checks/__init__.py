@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from diagnostics.engine.checks import (
+    activations,
+    attention,
     batches,
     carbon,
     cnn,
     divergence,
     freezing,
+    gradients,
     layers,
     learning,
     logs,
@@ -15,6 +18,7 @@ from diagnostics.engine.checks import (
     memory,
     numerics,
     profile,
+    recurrent,
     sequence,
     spikes,
     start,
@@ -25,11 +29,14 @@ from diagnostics.engine.checks import (
 )
 
 __all__ = [
+    "activations",
+    "attention",
     "batches",
     "carbon",
     "cnn",
     "divergence",
     "freezing",
+    "gradients",
     "layers",
     "learning",
     "logs",
@@ -37,6 +44,7 @@ __all__ = [
     "memory",
     "numerics",
     "profile",
+    "recurrent",
     "sequence",
     "spikes",
     "start",

@@ -6,61 +6,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.columns import Singles
 from diagnostics.engine.curves import Bools
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.layerwise import (
+    category,
+    is_frozen,
+    is_sustained,
+    layer_finding,
+    layers_hit,
+    raised,
+    values_of,
+)
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 _KEEPS_ITS_INPUT = {"normalization", "activation", "dropout", "pooling", "container"}
-
-
-def _values(run: Run, statistic: str) -> Singles:
-    return run.layer_matrix(statistic).values
-
-
-def _raised(run: Run, flag: str) -> Bools:
-    return np.asarray(run.layer_matrix(flag).values == 1)
-
-
-def _hit(hit: Bools) -> list[int]:
-    return [int(layer) for layer in np.flatnonzero(hit.any(axis=0))]
-
-
-def _sustained(run: Run, hit: Bools, seen: Bools, layer: int) -> bool:
-    """Return whether a layer is hit in the last window that says anything of it, and in half of all of them."""
-    rows = np.flatnonzero(seen[:, layer])
-    return bool(rows.size and hit[rows[-1], layer] and np.count_nonzero(hit[rows, layer]) * 2 >= rows.size)
-
-
-def _category(run: Run, layer: str) -> str:
-    return next((each.category for each in run.blueprint.layers if each.id == layer), "other")
-
-
-def _is_frozen(run: Run, layer: int) -> bool:
-    trainable = _values(run, "trainable")[:, layer]
-    known = trainable[np.isfinite(trainable)]
-    if known.size:
-        return bool(known[-1] == 0)
-    return any(each.id == run.layers[layer] and each.trainable is False for each in run.blueprint.layers)
-
-
-def _finding(
-    run: Run, layer: int, hit: Bools, statistic: str, said: str, limits: DiagnosticThresholds, threshold: str
-) -> Finding:
-    rows = np.flatnonzero(hit[:, layer])
-    values = _values(run, statistic)[rows, layer].astype(np.float64)
-    epochs = run.epochs[rows].tolist()
-    windows = f"epoch {epochs[0]}" if len(epochs) == 1 else f"{len(epochs)} epochs, first in epoch {epochs[0]}"
-    return Finding(
-        description=f"Layer {run.layers[layer]!r} {said} in {windows}.",
-        epoch=epochs[0],
-        layer=run.layers[layer],
-        key=f"layers.{statistic}",
-        value=float(values[-1]),
-        evidence=evidence([f"layers.{statistic}"], epochs, values.tolist(), limits, threshold),
-    )
 
 
 @check(
@@ -93,11 +54,11 @@ def dead_neurons(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ```
     """
     sparse, dead = _dead(run, limits)
-    for layer in _hit(sparse | dead):
+    for layer in layers_hit(sparse | dead):
         is_dead = bool(dead[:, layer].any())
-        share = np.nanmax(np.append(_values(run, "weight_sparsity")[:, layer], 0.0))
+        share = np.nanmax(np.append(values_of(run, "weight_sparsity")[:, layer], 0.0))
         said = f"has {share:.0%} of its weights near zero" + (" and an output that never changes" if is_dead else "")
-        found = _finding(run, layer, sparse | dead, "weight_sparsity", said, limits, "dead_neuron_sparsity")
+        found = layer_finding(run, layer, sparse | dead, "weight_sparsity", said, limits, "dead_neuron_sparsity")
         found.severity = IssueSeverity.critical if is_dead else None
         yield found
 
@@ -108,87 +69,49 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     seen = run.layer_matrix("weight_sparsity").seen | run.layer_matrix("is_dead").seen
     for found in dead_neurons.rule(run, limits):
         layer = run.layers.index(str(found.layer))
-        if not _sustained(run, sparse | dead, seen, layer):
+        if not is_sustained(run, sparse | dead, seen, layer):
             found.suppressed = "it did not last"
-        elif _category(run, str(found.layer)) == "embedding":
+        elif category(run, str(found.layer)) == "embedding":
             found.suppressed = "rows of an embedding stay as they are until their symbol is seen"
-        elif _is_frozen(run, layer):
+        elif is_frozen(run, layer):
             found.suppressed = "the layer is frozen"
         elif _sparse_by_design(run, layer, limits):
             found.suppressed = "sparse from the start, and it gets a gradient: pruned, or an adapter"
         yield found
+    yield from _shrunk(run, limits, sparse | dead)
+
+
+def _shrunk(run: Run, limits: DiagnosticThresholds, dead: Bools) -> Iterator[Finding]:
+    """Yield layers whose weights were pulled to zero, as by far too much weight decay."""
+    norms = values_of(run, "weight_norm").astype(np.float64)
+    seen = np.isfinite(norms)
+    most = np.fmax.accumulate(np.where(seen, norms, -np.inf), axis=0) if len(run) else norms
+    small = np.asarray(norms < limits.shrunk_weights_pct * most)
+    for layer in layers_hit(small):
+        rows = np.flatnonzero(seen[:, layer])
+        if small[rows[-1], layer] and not dead[:, layer].any() and not is_frozen(run, layer):
+            said = f"has weights that shrank from {most[rows[-1], layer]:.3g} to {norms[rows[-1], layer]:.2g}"
+            found = layer_finding(run, layer, small, "weight_norm", said, limits, "shrunk_weights_pct")
+            found.suggestion = (
+                "Lower the weight decay: it pulls the weights to zero faster than the loss can hold them."
+            )
+            found.evidence["shrunk"] = True
+            yield found
 
 
 def _dead(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Bools]:
-    share, change = _values(run, "weight_sparsity"), _values(run, "output_change")
-    constant = (change < limits.frozen_output_change) | _raised(run, "has_frozen_output")
-    return share > limits.dead_neuron_sparsity, _raised(run, "is_dead") | (
+    share, change = values_of(run, "weight_sparsity"), values_of(run, "output_change")
+    constant = (change < limits.frozen_output_change) | raised(run, "has_frozen_output")
+    return share > limits.dead_neuron_sparsity, raised(run, "is_dead") | (
         constant & (share > limits.dead_layer_sparsity)
     )
 
 
 def _sparse_by_design(run: Run, layer: int, limits: DiagnosticThresholds) -> bool:
-    share, norm = (_values(run, name)[:, layer] for name in ("weight_sparsity", "gradient_norm_mean"))
+    share, norm = (values_of(run, name)[:, layer] for name in ("weight_sparsity", "gradient_norm_mean"))
     share, norm = share[np.isfinite(share)], norm[np.isfinite(norm)]
     from_start = share.size and share[0] > limits.dead_neuron_sparsity
     return bool(from_start and norm.size and norm[-1] > limits.vanishing_gradient_threshold)
-
-
-@check(
-    "vanishing-gradients",
-    title="Vanishing gradients",
-    category=IssueCategory.sustainability,
-    severity=IssueSeverity.warning,
-    scope=Scope.layer,
-    needs=("layers.gradient_norm_mean | layers.has_vanishing_gradients",),
-    section="6.7",
-)
-def vanishing_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    """Hardly any gradient arrives at a layer.
-
-    ## What it does
-    Reports layers whose mean gradient norm is below 1e-7. The robust profile asks that it lasts and that other layers
-    do get a gradient, a thousand times as much; frozen layers, and whole networks that have converged, are left out.
-
-    ## Why it matters
-    A layer without a gradient does not learn: it stays as random as it was initialized.
-
-    ## How to fix it
-    Add skip connections and normalization, and replace saturating activations such as sigmoid and tanh.
-
-    ```python
-    x = x + self.block(self.norm(x))  # the gradient passes through the sum
-    ```
-    """
-    tiny = _tiny(run, limits)
-    for layer in _hit(tiny):
-        norms = _values(run, "gradient_norm_mean")[tiny[:, layer], layer]
-        mean = f" (average norm {np.nanmean(norms):.2g})" if np.isfinite(norms).any() else ""
-        said = f"gets almost no gradient{mean}"
-        yield _finding(run, layer, tiny, "gradient_norm_mean", said, limits, "vanishing_gradient_threshold")
-
-
-@vanishing_gradients.robust
-def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    tiny, norms = _tiny(run, limits), run.layer_matrix("gradient_norm_mean")
-    seen = norms.seen | run.layer_matrix("has_vanishing_gradients").seen
-    strongest = np.where(np.isfinite(norms.values), norms.values, 0.0).max(axis=1, initial=0.0)
-    for found in vanishing_gradients.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
-        last = float(norms.values[np.flatnonzero(seen[:, layer])[-1], layer])
-        most = float(strongest[np.flatnonzero(tiny[:, layer])].max())
-        if _is_frozen(run, layer):
-            found.suppressed = "the layer is frozen"
-        elif not _sustained(run, tiny, seen, layer):
-            found.suppressed = "it did not last"
-        elif len(run.layers) > 1 and np.isfinite(last) and most < limits.vanishing_gradient_ratio * max(last, 1e-30):
-            found.suppressed = "no layer gets much more: the network has converged"
-        yield found
-
-
-def _tiny(run: Run, limits: DiagnosticThresholds) -> Bools:
-    below = _values(run, "gradient_norm_mean") < limits.vanishing_gradient_threshold
-    return np.asarray(below | _raised(run, "has_vanishing_gradients"))
 
 
 @check(
@@ -218,9 +141,9 @@ def frozen_output(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ```
     """
     frozen = _frozen(run, limits)
-    for layer in _hit(frozen):
+    for layer in layers_hit(frozen):
         said = "gives the same output for every batch"
-        yield _finding(run, layer, frozen, "output_change", said, limits, "frozen_output_change")
+        yield layer_finding(run, layer, frozen, "output_change", said, limits, "frozen_output_change")
 
 
 @frozen_output.robust
@@ -228,15 +151,17 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     frozen = _frozen(run, limits)
     seen = run.layer_matrix("output_change").seen | run.layer_matrix("has_frozen_output").seen
     for found in frozen_output.rule(run, limits):
-        if _category(run, str(found.layer)) == "embedding":
+        if category(run, str(found.layer)) == "embedding":
             found.suppressed = "an embedding of positions has the same input in every batch"
-        elif not _sustained(run, frozen, seen, run.layers.index(str(found.layer))):
+        elif not is_sustained(run, frozen, seen, run.layers.index(str(found.layer))):
             found.suppressed = "it did not last"
         yield found
 
 
 def _frozen(run: Run, limits: DiagnosticThresholds) -> Bools:
-    return np.asarray((_values(run, "output_change") < limits.frozen_output_change) | _raised(run, "has_frozen_output"))
+    return np.asarray(
+        (values_of(run, "output_change") < limits.frozen_output_change) | raised(run, "has_frozen_output")
+    )
 
 
 @check(
@@ -267,9 +192,9 @@ def activation_collapse(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
     ```
     """
     flat = _flat(run, limits)
-    for layer in _hit(flat):
+    for layer in layers_hit(flat):
         said = "gives almost the same value for every input"
-        yield _finding(run, layer, flat, "activation_variance", said, limits, "activation_variance")
+        yield layer_finding(run, layer, flat, "activation_variance", said, limits, "activation_variance")
 
 
 @activation_collapse.robust
@@ -278,7 +203,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     seen = run.layer_matrix("activation_variance").seen | run.layer_matrix("has_low_activation_variance").seen
     for found in activation_collapse.rule(run, limits):
         layer = run.layers.index(str(found.layer))
-        if not _sustained(run, flat, seen, layer):
+        if not is_sustained(run, flat, seen, layer):
             found.suppressed = "it did not last"
         elif not _collapsed(run, layer, limits):
             found.suppressed = "the outputs are small, and so is their variance"
@@ -286,12 +211,12 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 
 def _flat(run: Run, limits: DiagnosticThresholds) -> Bools:
-    low = _values(run, "activation_variance") < limits.activation_variance
-    return np.asarray(low | _raised(run, "has_low_activation_variance"))
+    low = values_of(run, "activation_variance") < limits.activation_variance
+    return np.asarray(low | raised(run, "has_low_activation_variance"))
 
 
 def _collapsed(run: Run, layer: int, limits: DiagnosticThresholds) -> bool:
-    variance, mean = (_values(run, name)[:, layer] for name in ("activation_variance", "activation_mean"))
+    variance, mean = (values_of(run, name)[:, layer] for name in ("activation_variance", "activation_mean"))
     known = variance[np.isfinite(variance)]
     if not known.size or known[-1] == 0:
         return True
@@ -350,7 +275,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     for found in redundant_layers.rule(run, limits):
         if run.blueprint.kind == "transformer":
             found.suppressed = "the blocks of a transformer add little each to what passes them"
-        elif any(_category(run, layer) in _KEEPS_ITS_INPUT for layer in found.evidence["layers"]):
+        elif any(category(run, layer) in _KEEPS_ITS_INPUT for layer in found.evidence["layers"]):
             found.suppressed = "one of the two keeps most of its input by design"
         elif found.evidence["values"][-1] <= limits.redundant_correlation:
             found.suppressed = "the layers have come apart"

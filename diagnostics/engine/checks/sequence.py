@@ -1,10 +1,12 @@
-"""Checks on the architecture of transformers and recurrent networks; silent on layers of other kinds."""
+"""Checks on the architecture of transformers; silent on layers of other kinds."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from diagnostics.engine.architecture import Layer
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
@@ -16,16 +18,20 @@ from observer_client.record import LayerNode
 
 _POSITIONS = re.compile(r"(^|[._])(w?pe|pos\w*|places?)([._]|$)|position", re.IGNORECASE)
 _SIDE_TABLE = re.compile(r"type|segment", re.IGNORECASE)
+_PASSED = frozenset({"dropout", "activation", "container", "other"})
+# What may stand between attention and its normalization.
 _LENGTHS = ("block_size", "max_seq_len", "max_seq_length", "seq_len", "sequence_length", "context_length")
 
 
-def _nodes(run: Run, category: str) -> Iterator[tuple[Layer, LayerNode]]:
+def nodes_of(run: Run, category: str) -> Iterator[tuple[Layer, LayerNode]]:
+    """Yield the layers of a category that the graph knows."""
     for layer in run.blueprint.of(category):
         if layer.node is not None:
             yield layer, layer.node
 
 
-def _finding(layer: Layer, said: str, value: Any, limits: DiagnosticThresholds, threshold: str | None) -> Finding:
+def graph_finding(layer: Layer, said: str, value: Any, limits: DiagnosticThresholds, threshold: str | None) -> Finding:
+    """Return a finding on one layer of the graph; ``threshold`` names the limit that it crossed, if there is one."""
     limit = {"threshold": threshold, "limit": getattr(limits, threshold)} if threshold else {}
     return Finding(
         description=f"Layer {layer.id!r} {said}.",
@@ -64,15 +70,17 @@ def attention_head_count(run: Run, limits: DiagnosticThresholds) -> Iterator[Fin
     nn.MultiheadAttention(embed_dim=128, num_heads=4)  # 32 per head; 3 heads would leave a rest
     ```
     """
-    for layer, node in _nodes(run, "attention"):
+    for layer, node in nodes_of(run, "attention"):
         width, heads = node.embed_dim or (layer.input_shape[-1] if layer.input_shape else 0), node.num_heads or 0
         if width <= 0 or heads <= 0:
             continue
         if width % heads:
             said = f"divides a width of {width} among {heads} heads, which leaves a rest"
-            yield _finding(layer, said, heads, limits, None)
+            yield graph_finding(layer, said, heads, limits, None)
         elif not limits.head_width_min <= width // heads <= limits.head_width_max:
-            found = _finding(layer, f"has heads of width {width // heads}", width // heads, limits, "head_width_min")
+            found = graph_finding(
+                layer, f"has heads of width {width // heads}", width // heads, limits, "head_width_min"
+            )
             found.severity = IssueSeverity.info
             yield found
 
@@ -116,11 +124,11 @@ def embedding_dimension(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
     nn.Sequential(nn.Embedding(1000, 128), nn.Linear(128, 1024))  # was nn.Embedding(1000, 1024)
     ```
     """
-    for layer, node in _nodes(run, "embedding"):
+    for layer, node in nodes_of(run, "embedding"):
         symbols, width = node.num_embeddings or 0, node.embedding_dim or 0
         if 0 < symbols < width:
             said = f"gives each of {symbols:,} symbols {width:,} dimensions"
-            yield _finding(layer, said, width, limits, None)
+            yield graph_finding(layer, said, width, limits, None)
 
 
 @embedding_dimension.robust
@@ -165,10 +173,12 @@ def position_encoding(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
     length = next((size for name in _LENGTHS if (size := integer(told.get(name)))), None)
     if length is None:
         return
-    for layer, node in _nodes(run, "embedding"):
+    for layer, node in nodes_of(run, "embedding"):
         if _POSITIONS.search(layer.id) and 0 < (node.num_embeddings or 0) < length:
             said = f"knows {node.num_embeddings:,} positions, and sequences have up to {length:,}"
-            yield _finding(layer, said, node.num_embeddings, limits, None)
+            found = graph_finding(layer, said, node.num_embeddings, limits, None)
+            found.evidence["length"] = length
+            yield found
 
 
 @check(
@@ -181,15 +191,19 @@ def position_encoding(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
     section="11.1",
 )
 def layer_norm_placement(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    """A stack of attention layers has no normalization.
+    """A stack of attention layers has no normalization, or has it in the wrong place.
 
     ## What it does
     Reports networks of two and more attention layers without a single normalization layer. Layers of PyTorch that
-    bring their own (TransformerEncoderLayer) count as normalized.
+    bring their own (TransformerEncoderLayer) count as normalized. As information it reports six and more attention
+    layers that normalize after attention instead of before it, by the order of execution: such a stack needs the
+    learning rate to be warmed up. The robust profile does so only where the learning rates were logged and show no
+    warm-up.
 
     ## Why it matters
     Without it the outputs of the blocks add up, attention saturates, and training is stable only at learning rates
-    that get nowhere.
+    that get nowhere. With it after each block the gradients of the last blocks are large at the start (Xiong and
+    others 2020, "On Layer Normalization in the Transformer Architecture").
 
     ## How to fix it
     Normalize the input of each attention and each feed-forward block.
@@ -202,158 +216,54 @@ def layer_norm_placement(run: Run, limits: DiagnosticThresholds) -> Iterator[Fin
     layers = run.blueprint.layers
     attention = [layer for layer in layers if layer.category == "attention"]
     normal = any(layer.category == "normalization" or layer.type.startswith("Transformer") for layer in layers)
-    if len(attention) >= 2 and not normal and run.blueprint.kind == "transformer":
-        found = _finding(attention[0], f"and {len(attention) - 1} others attend without normalization", 0, limits, None)
+    if run.blueprint.kind != "transformer":
+        return
+    if len(attention) >= 2 and not normal:
+        found = graph_finding(
+            attention[0], f"and {len(attention) - 1} others attend without normalization", 0, limits, None
+        )
         found.layer = None
         yield found
-
-
-@check(
-    "hidden-size-ratio",
-    title="Oversized hidden state",
-    category=IssueCategory.architecture,
-    severity=IssueSeverity.info,
-    scope=Scope.layer,
-    needs=("architecture",),
-    section="11.1",
-)
-def hidden_size_ratio(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    """The hidden state of a recurrent layer is many times wider than its input.
-
-    ## What it does
-    Reports recurrent layers whose hidden state is more than 32 times as wide as the input. A signal of one channel
-    needs some width all the same, so the robust profile lets 256 and less pass.
-
-    ## Why it matters
-    The weights grow with the square of the hidden state; most of them learn noise.
-
-    ## How to fix it
-    Halve the hidden size until the validation loss rises.
-
-    ```python
-    nn.LSTM(input_size=8, hidden_size=64, batch_first=True)  # was 1024
-    ```
-    """
-    for layer, node in _nodes(run, "recurrent"):
-        width, hidden = node.input_size or 0, node.hidden_size or 0
-        if width > 0 and hidden > limits.hidden_size_ratio * width:
-            said = f"keeps a state of {hidden:,} for an input of {width:,}"
-            yield _finding(layer, said, hidden, limits, "hidden_size_ratio")
-
-
-@hidden_size_ratio.robust
-def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    for found in hidden_size_ratio.rule(run, limits):
-        if found.value <= limits.hidden_size_small:
-            found.suppressed = f"a state of {found.value} is small"
+    elif len(after := normalized_after(layers)) >= max(limits.post_norm_layers, len(attention) / 2):
+        said = f"and {len(after) - 1} others are normalized after attention, not before it"
+        found = graph_finding(after[0], said, len(after), limits, "post_norm_layers")
+        found.layer, found.severity, found.title = None, IssueSeverity.info, "Normalization after attention"
+        found.evidence["post_norm"] = True
         yield found
 
 
-@check(
-    "num-layers",
-    title="Deep recurrent stack",
-    category=IssueCategory.architecture,
-    severity=IssueSeverity.warning,
-    scope=Scope.layer,
-    needs=("architecture",),
-    section="11.1",
-)
-def num_layers(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    """Many recurrent layers are stacked.
-
-    ## What it does
-    Reports recurrent layers of more than four levels. The robust profile lets a stack pass that has normalization
-    layers beside it.
-
-    ## Why it matters
-    Gradients pass through every level at every step of the sequence: they vanish in depth and in time.
-
-    ## How to fix it
-    Use two or three levels, with dropout between them, or add skip connections and normalization.
-
-    ```python
-    nn.LSTM(input_size=64, hidden_size=128, num_layers=2, dropout=0.2)
-    ```
-    """
-    for layer, node in _nodes(run, "recurrent"):
-        if (node.num_layers or 0) > limits.recurrent_layers:
-            yield _finding(layer, f"stacks {node.num_layers} levels", node.num_layers, limits, "recurrent_layers")
-
-
-@num_layers.robust
+@layer_norm_placement.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    normalized = len(run.blueprint.of("normalization"))
-    for found in num_layers.rule(run, limits):
-        if normalized >= limits.recurrent_layers:
-            found.suppressed = "normalization layers keep the gradients up"
+    rates = run.steps("learning_rate").values
+    column = run.column("learning_rate")
+    logged = rates[np.isfinite(rates)] if np.isfinite(rates).any() else column.values[column.finite]
+    for found in layer_norm_placement.rule(run, limits):
+        if found.evidence.get("post_norm") and not logged.size:
+            found.suppressed = "whether the learning rate was warmed up is not known"
+        elif found.evidence.get("post_norm") and logged.max() >= limits.warm_up_ratio * logged[0]:
+            found.suppressed = "the learning rate was warmed up"
         yield found
 
 
-@check(
-    "bidirectional-usage",
-    title="Bidirectional generator",
-    category=IssueCategory.architecture,
-    severity=IssueSeverity.info,
-    scope=Scope.layer,
-    needs=("architecture",),
-    section="11.1",
-)
-def bidirectional_usage(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    """A model that predicts symbols of its own vocabulary reads in both directions.
-
-    ## What it does
-    Reports bidirectional recurrent layers in networks whose output is as large as the vocabulary of their embedding:
-    such a network predicts the next symbol, as a rule.
-
-    ## Why it matters
-    A layer that reads backwards has seen the symbol that is to be predicted. The loss gets very low, and the model
-    cannot generate anything.
-
-    ## How to fix it
-    Read forwards only; a network that fills gaps or tags symbols may stay as it is.
-
-    ```python
-    nn.LSTM(input_size=64, hidden_size=128, bidirectional=False)
-    ```
-    """
-    symbols = {node.num_embeddings for _, node in _nodes(run, "embedding") if node.num_embeddings}
-    if run.blueprint.classes in symbols:
-        for layer, node in _nodes(run, "recurrent"):
-            if node.bidirectional:
-                said = f"reads both ways in a network that predicts {run.blueprint.classes:,} symbols"
-                yield _finding(layer, said, True, limits, None)
+def normalized_after(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the attention layers that a normalization follows, and none precedes, in the order of execution."""
+    found = []
+    for layer in layers:
+        if layer.category == "attention":
+            outside = [
+                each for each in layers if not each.id.startswith(f"{layer.id}.") and each.category not in _PASSED
+            ]
+            place = outside.index(layer)
+            before, behind = outside[:place][-1:], outside[place + 1 : place + 2]
+            if _are_normal(behind) and (not _are_normal(before) or _closes(before[0], layer)):
+                found.append(layer)
+    return found
 
 
-@check(
-    "sequence-length",
-    title="Sequence too long for recurrence",
-    category=IssueCategory.architecture,
-    severity=IssueSeverity.info,
-    scope=Scope.layer,
-    needs=("architecture",),
-    section="11.1",
-)
-def sequence_length(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    """A recurrent layer reads very long sequences.
+def _are_normal(layers: Sequence[Layer]) -> bool:
+    return any(layer.category == "normalization" for layer in layers)
 
-    ## What it does
-    Reports recurrent layers that were given more than 500 steps at once, by the shape of their input. The first size
-    of the network's input tells which side of the shape is the batch.
 
-    ## Why it matters
-    The gradient passes through every step. After some hundreds nothing is left of what the first ones have to say.
-
-    ## How to fix it
-    Cut the sequences, shorten them by a strided convolution before the layer, or use attention.
-
-    ```python
-    nn.Sequential(nn.Conv1d(1, 32, kernel_size=8, stride=8), nn.ReLU())  # before the LSTM
-    ```
-    """
-    batch = (run.architecture.input_shape or [0])[0] if run.architecture else 0
-    for layer, _ in _nodes(run, "recurrent"):
-        shape = layer.input_shape
-        if len(shape) == 3 and batch in shape[:2]:
-            steps = shape[1] if shape[0] == batch else shape[0]
-            if steps > limits.recurrent_steps:
-                yield _finding(layer, f"reads {steps:,} steps at once", steps, limits, "recurrent_steps")
+def _closes(normal: Layer, attention: Layer) -> bool:
+    """Whether a normalization belongs to the block before that of ``attention``."""
+    return normal.id.rpartition(".")[0] != attention.id.rpartition(".")[0]

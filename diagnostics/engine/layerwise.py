@@ -1,0 +1,78 @@
+"""What checks on single layers share: windows in which a layer is hit, whether that lasts, how to say it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diagnostics.engine.columns import Singles
+from diagnostics.engine.curves import Bools, Floats
+from diagnostics.engine.registry import Finding, evidence
+from diagnostics.engine.run import Run
+from diagnostics.engine.thresholds import DiagnosticThresholds
+
+
+def values_of(run: Run, statistic: str) -> Singles:
+    """Return one statistic, epochs x layers; NaN where nothing was logged."""
+    return run.layer_matrix(statistic).values
+
+
+def raised(run: Run, flag: str) -> Bools:
+    """Return where the client itself raised ``flag``, epochs x layers."""
+    return np.asarray(run.layer_matrix(flag).values == 1)
+
+
+def medians(values: Floats) -> Floats:
+    """Return the median of the finite numbers of each row, [windows]; NaN for a row without one.
+
+    All rows at once: a long run has thousands, and NumPy's own nanmedian warns of empty ones.
+    """
+    if not values.shape[1]:
+        return np.full(values.shape[0], np.nan)
+    ordered = np.sort(np.where(np.isfinite(values), values, np.nan), axis=1)
+    counts, rows = np.isfinite(ordered).sum(axis=1), np.arange(values.shape[0])
+    low, high = (
+        ordered[rows, np.maximum(counts - 1, 0) // 2],
+        ordered[rows, np.minimum(counts // 2, values.shape[1] - 1)],
+    )
+    return np.asarray((low + high) / 2)
+
+
+def layers_hit(hit: Bools) -> list[int]:
+    """Return the places of the layers that are hit in any window."""
+    return [int(layer) for layer in np.flatnonzero(hit.any(axis=0))]
+
+
+def is_sustained(run: Run, hit: Bools, seen: Bools, layer: int) -> bool:
+    """Return whether a layer is hit in the last window that says anything of it, and in half of all of them."""
+    rows = np.flatnonzero(seen[:, layer])
+    return bool(rows.size and hit[rows[-1], layer] and np.count_nonzero(hit[rows, layer]) * 2 >= rows.size)
+
+
+def category(run: Run, layer: str) -> str:
+    return next((each.category for each in run.blueprint.layers if each.id == layer), "other")
+
+
+def is_frozen(run: Run, layer: int) -> bool:
+    trainable = values_of(run, "trainable")[:, layer]
+    known = trainable[np.isfinite(trainable)]
+    if known.size:
+        return bool(known[-1] == 0)
+    return any(each.id == run.layers[layer] and each.trainable is False for each in run.blueprint.layers)
+
+
+def layer_finding(
+    run: Run, layer: int, hit: Bools, statistic: str, said: str, limits: DiagnosticThresholds, threshold: str
+) -> Finding:
+    """Return a finding on one layer: what is ``said`` of it, and the windows in which it was ``hit``."""
+    rows = np.flatnonzero(hit[:, layer])
+    values = values_of(run, statistic)[rows, layer].astype(np.float64)
+    epochs = run.epochs[rows].tolist()
+    windows = f"epoch {epochs[0]}" if len(epochs) == 1 else f"{len(epochs)} epochs, first in epoch {epochs[0]}"
+    return Finding(
+        description=f"Layer {run.layers[layer]!r} {said} in {windows}.",
+        epoch=epochs[0],
+        layer=run.layers[layer],
+        key=f"layers.{statistic}",
+        value=float(values[-1]),
+        evidence=evidence([f"layers.{statistic}"], epochs, values.tolist(), limits, threshold),
+    )

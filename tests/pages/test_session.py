@@ -27,7 +27,7 @@ def page(text, bad_run):
         "<dt>limit: loss explosion ratio</dt> <dd>2</dd>",
         "<code>fc1</code>",
         "3 times",
-        'Probably a consequence of <a href="/checks/loss-explosion">',
+        'Probably a consequence of <a href="#issue-',
     ],
 )
 def test_shows_the_verdict_and_each_issue(page, shown):
@@ -189,13 +189,13 @@ def test_very_many_issues_are_cut(text, project):
 def test_the_series_has_a_null_where_a_number_is_not_finite(as_alice, bad_run):
     series = as_alice.get(f"/sessions/{bad_run.pk}/series").json()
     assert series["epoch"] == [1, 2, 3, 4, 5, 6, 7]
-    assert series["train_loss"] == [2.3, 1.1, 0.7, 0.6, 9.1, None, None]
+    assert series["series"]["train loss"] == [2.3, 1.1, 0.7, 0.6, 9.1, None, None]
     assert series["non_finite"] == [6, 7]
 
 
 def test_the_series_of_nothing_is_empty(as_alice, project):
     series = as_alice.get(f"/sessions/{make_session(project).pk}/series").json()
-    assert not any(series.values())
+    assert (series["x"], series["series"]) == ([], {})
 
 
 def test_sizes_of_layers_may_be_texts(text, project):
@@ -205,4 +205,6 @@ def test_sizes_of_layers_may_be_texts(text, project):
     )
     Model.objects.create(session=session, architecture={"layers": layers})
     page = text(f"/sessions/{session.pk}")
-    assert page.index("<code>big</code>") < page.index("<code>small</code>") < page.index("<code>odd</code>")
+    for name, size in (("small", 9), ("big", 12), ("odd", 0)):
+        assert f"<code>{name}</code>" in page
+        assert f"</meter> {size} </td>" in page or size == 0

@@ -14,7 +14,6 @@ from diagnostics.engine import Run
 from diagnostics.engine.curves import Bools, Floats, Ints
 
 AXES = ("epoch", "step", "time")
-FEWEST_POINTS, USUAL_POINTS, MOST_POINTS = 20, 1_000, 5_000
 METRICS_SHOWN = 12
 CUMULATIVE_CO2 = "carbon_emissions.cumulative_co2_kg"
 SUMMED = {CUMULATIVE_CO2: "carbon_emissions.epoch_co2_kg"}

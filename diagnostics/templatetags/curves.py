@@ -150,15 +150,10 @@ def _picture(plot: Plot, frame: Frame) -> dict[str, Any]:
 
 
 def _marked(plot: Plot, frame: Frame, markers: Iterable[Any]) -> Iterable[dict[str, Any]]:
-    places = dict(zip(plot.epochs.tolist(), plot.x.tolist(), strict=True))
     for marker in markers:
-        # Thinning may have left the epoch out: then the nearest stands for it.
-        nearest = places.get(marker.epoch) if marker.epoch in places else _nearest(plot, marker.epoch)
-        yield {"marker": marker, "x": f"{frame.x(nearest):.1f}"}
-
-
-def _nearest(plot: Plot, epoch: int) -> float:
-    return float(plot.x[abs(plot.epochs - epoch).argmin()])
+        # Thinning may have left the epoch out: then the nearest stands for it. The first point of those equally near.
+        at = int(abs(plot.epochs - marker.epoch).argmin())
+        yield {"marker": marker, "x": f"{frame.x(float(plot.x[at])):.1f}"}
 
 
 def _path(plot: Plot, values: list[float], frame: Frame) -> str:

@@ -29,8 +29,9 @@ class ShownIssue:
 
     @property
     def is_open(self) -> bool:
-        """Whether its card is unfolded: what is grave and follows from nothing else."""
-        return self.issue.severity != IssueSeverity.info and self.cause is None
+        """Whether its card is unfolded: what is critical, and warnings that follow from nothing else."""
+        severity = self.issue.severity
+        return severity == IssueSeverity.critical or (severity == IssueSeverity.warning and self.cause is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from operator import attrgetter
 from typing import Any
 
@@ -95,6 +96,8 @@ def series(request: HttpRequest, pk: int) -> JsonResponse:
     try:
         points, low, high = (float(request.GET.get(*each)) for each in _BOUNDS)
     except ValueError:
+        return _refused("points, low and high are numbers.")
+    if any(map(math.isnan, (points, low, high))):
         return _refused("points, low and high are numbers.")
     if axis not in AXES:
         return _refused(f"x is one of {', '.join(AXES)}.")

@@ -64,21 +64,27 @@ function placeOf(epoch, data) {
     return index < 0 ? NaN : data.x[index];
 }
 
+function part(tag, className, text = "") {
+    const made = document.createElement(tag);
+    made.className = className;
+    made.textContent = text;
+    return made;
+}
+
 /** Links over the chart, one at each epoch that has issues: hovering tells which, following one leads there. */
 function timeline(plot, data, markers) {
-    const strip = document.createElement("div");
-    strip.className = "timeline";
+    const strip = part("div", "timeline");
+    strip.style.setProperty("--stem", `${plot.over.clientHeight - 8}px`);
     for (const marker of markers) {
         const x = plot.valToPos(placeOf(marker.epoch, data), "x");
         if (!(x >= 0 && x <= plot.over.clientWidth)) continue;
-        const link = document.createElement("a");
+        const link = part("a", `severity-${marker.severity} marker`);
         const isHere = document.getElementById(`issue-${marker.id}`);
         link.href = `${isHere ? "" : location.pathname}#issue-${marker.id}`;
-        link.className = `severity-${marker.severity} marker`;
-        link.setAttribute("aria-label", marker.label);
-        link.dataset.label = marker.label;
         link.style.left = `${x}px`;
         link.classList.toggle("marker-late", x > plot.over.clientWidth / 2);
+        link.append(part("span", "marker-stem"), part("span", "marker-label", marker.label));
+        link.setAttribute("aria-label", marker.label);
         strip.append(link);
     }
     plot.over.append(strip);
@@ -175,9 +181,7 @@ class Chart {
     }
 
     say(text) {
-        const note = document.createElement("p");
-        note.className = "chart-note";
-        note.textContent = text;
+        const note = part("p", "chart-note", text);
         this.place.append(note);
         return note;
     }
@@ -213,9 +217,8 @@ class Chart {
     }
 
     offerWhole() {
-        const button = document.createElement("button");
+        const button = part("button", "", "Show the whole run");
         button.type = "button";
-        button.textContent = "Show the whole run";
         button.addEventListener("click", () => this.zoom(null));
         this.say("").append(button);
     }

@@ -90,7 +90,7 @@ def evidence(drawing: Drawing) -> dict[str, Any]:
 def carbon(plot: Plot, footprint: dict[str, Any]) -> dict[str, Any]:
     """Draw the cumulative emissions; the part after the epoch at which training could have stopped is wasted."""
     frame = _frame(plot, [0.0], False)
-    if frame is None:
+    if frame is None or frame.first == frame.last:
         return {"is_empty": True, "plot": plot}
     stop = footprint.get("optimal_stop_epoch") if footprint.get("wasted_epochs") else None
     is_known = isinstance(stop, (int, float)) and frame.first <= stop <= frame.last

@@ -3,6 +3,7 @@
 const HEIGHT = 300;
 const COLORS = ["train", "val", "good", "info"];
 const DASHES = [[], [6, 4], [2, 3], [8, 3, 2, 3]];
+const WHOLE = [0, 1, 2, 3, 4, 5, 6, 7, 8].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
 /** The color that a custom property has in the current theme, in a form that a canvas knows. */
@@ -103,8 +104,9 @@ function options(width, data, settings, whenReady, whenZoomed) {
     const faint = settings.smoothing > 0 ? { alpha: 0.3, width: 1, dash: [], points: { show: false } } : {};
     return {
         width, height: HEIGHT,
-        scales: { x: { time: false }, y: { distr: settings.isLogarithmic ? 3 : 1 } },
-        axes: [{ ...axis, size: 34, values: (_, ticks) => ticks.map(write) },
+        // A single point has no extent to choose a scale by.
+        scales: { x: { time: false, ...(data.x.length === 1 && { range: [data.x[0] - 1, data.x[0] + 1] }) }, y: { distr: settings.isLogarithmic ? 3 : 1 } },
+        axes: [{ ...axis, size: 34, values: (_, ticks) => ticks.map(write), ...(data.axis !== "time" && { incrs: WHOLE }) },
             { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : format(tick))) }],
         series: [{ label: data.axis, value: (_, value) => (value == null ? "–" : write(value)) },
             ...labels.map((label, place) => line(label, place % COLORS.length, faint)),

@@ -71,6 +71,9 @@ class DiagnosticThresholds:
     slow_flattening_pct: float = _share(
         0.75, "Gain of the second half of a slow run over that of the first; a loss that converges falls below it."
     )
+    tiny_update_ratio: float = _limit(
+        1e-4, "ratio", "Update over weights of the fastest layer below which steps are too small; 1e-3 is usual."
+    )
     near_chance_pct: float = _share(0.7, "Share of the loss of guessing above which a slow run has got nowhere.")
     negative_loss: float = _limit(1e-3, "loss", "How far below zero a loss must be to be more than rounding.")
     skipped_steps_pct: float = _share(

@@ -12,7 +12,7 @@ from diagnostics.engine.curves import Floats, rise_p_value
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
-from diagnostics.engine.task import task_of
+from diagnostics.engine.task import ACCURACY, task_of, trained_before
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 
@@ -164,6 +164,11 @@ def learning_rate_too_low(run: Run, limits: DiagnosticThresholds) -> Iterator[Fi
     first, or nearly), and that the run did not begin with a trained model. It is a warning where the number of
     classes is known and the loss is still near that of guessing, else information.
 
+    Where the size of updates was measured it decides: if in the whole run no step moved any layer by more than a ten
+    thousandth of its weights while the loss fell by less than 10 %, the steps are too small whether a fall can be told
+    from noise or not. About a thousandth is usual (Stanford CS231n, notes on training;
+    TheDeepChecker, Ben Braiek and Khomh, TOSEM 32 (2023), takes 1e-4 for too little).
+
     ## Why it matters
     The direction is right and the pace is not: the run ends long before it gets anywhere.
 
@@ -193,19 +198,50 @@ def learning_rate_too_low(run: Run, limits: DiagnosticThresholds) -> Iterator[Fi
 
 @learning_rate_too_low.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    loss, chance = _known(run), task_of(run).chance
+    if (said := _tiny_updates(run, limits)) is not None:
+        yield said
+        return
     for found in learning_rate_too_low.rule(run, limits):
-        half = loss.size // 2
-        first, second = float(loss[0] - loss[half]), float(loss[half] - loss[-1])
-        if rise_p_value(-loss) >= limits.trend_p_value:
-            found.suppressed = "the fall is no significant trend"
-        elif second < limits.slow_flattening_pct * first:
-            found.suppressed = "the loss flattens: it converges"
-        elif knew_its_task(run, limits) or (chance and loss[0] < limits.known_task_pct * chance):
-            found.suppressed = "the run began with a trained model"
-        elif chance is None or loss[-1] < limits.near_chance_pct * chance:
+        found.suppressed = _not_slow(run, limits)
+        chance = task_of(run).chance
+        if chance is None or _known(run)[-1] < limits.near_chance_pct * chance:
             found.severity = IssueSeverity.info
         yield found
+
+
+def _not_slow(run: Run, limits: DiagnosticThresholds) -> str | None:
+    loss, chance = _known(run), task_of(run).chance
+    half = loss.size // 2
+    first, second = float(loss[0] - loss[half]), float(loss[half] - loss[-1])
+    if rise_p_value(-loss) >= limits.trend_p_value:
+        return "the fall is no significant trend"
+    if second < limits.slow_flattening_pct * first:
+        return "the loss flattens: it converges"
+    if knew_its_task(run, limits) or (chance and loss[0] < limits.known_task_pct * chance):
+        return "the run began with a trained model"
+    return None
+
+
+def _tiny_updates(run: Run, limits: DiagnosticThresholds) -> Finding | None:
+    moved, loss = run.layer_matrix("update_ratio").values, _known(run)
+    known = moved[np.isfinite(moved)]
+    if loss.size < limits.short_history or not known.size or not 0 < known.max() < limits.tiny_update_ratio:
+        return None
+    fallen = float(loss[0] - np.median(loss[-3:]))
+    if fallen > limits.slow_improvement_pct * abs(float(loss[0])) or knew_its_task(run, limits):
+        return None
+    rate, clipped = run.column("learning_rate"), run.column("gradients.clipped_share").values
+    at = f" at a learning rate of {np.median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
+    all_clipped = bool(np.median(clipped[np.isfinite(clipped)]) > 0.9) if np.isfinite(clipped).any() else False
+    why = "; nearly every gradient is clipped, so the limit of the clipping decides" if all_clipped else ""
+    return Finding(
+        description=f"No step moved any layer by more than {known.max():.2g} of its weights{at}{why}. In {loss.size} "
+        f"epochs the training loss went from {loss[0]:.4g} to {loss[-1]:.4g}.",
+        key="layers.update_ratio",
+        value=float(known.max()),
+        severity=IssueSeverity.info if trained_before(run) else None,
+        evidence=evidence([TRAIN], [], [], limits, "tiny_update_ratio") | {"clipped": all_clipped},
+    )
 
 
 @check(
@@ -226,6 +262,11 @@ def not_learning(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     began with a trained model, or its validation gets better. So has a classifier whose validation accuracy ends at
     that of guessing, however far its loss came.
 
+    It is critical where a second witness says that nothing at all was learned: a validation that did not get better
+    either, or a loss that is still that of guessing. What such a run leaves is worth no more than the weights it began
+    with. It is information where the hyperparameters tell that the model had been trained before: then there may be
+    little left to learn.
+
     ## Why it matters
     Everything the run costs is wasted. Parameters that never change, gradients that do not arrive, labels that do not
     belong to their samples and a learning rate far off all look like this.
@@ -245,15 +286,27 @@ def not_learning(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     if loss.size < limits.short_history:
         return
     said = _no_better(run, limits, loss)
-    if is_at_chance(run, limits):
+    guesses = is_at_chance(run, limits)
+    if guesses:
         said = "The validation accuracy ends at that of guessing"
     if said is not None:
+        known = trained_before(run) is not None and not guesses
+        worthless = IssueSeverity.critical if guesses or _learned_nothing(run, limits, loss) else None
         yield Finding(
             description=f"{said}: the training loss went from {loss[0]:.4g} to {loss[-1]:.4g} in {loss.size} epochs.",
             key=TRAIN,
             value=float(loss[-1]),
+            severity=IssueSeverity.info if known else worthless,
             evidence=evidence([TRAIN], [], [], limits, "stuck_improvement_pct"),
         )
+
+
+def _learned_nothing(run: Run, limits: DiagnosticThresholds, loss: Floats) -> bool:
+    """Return whether a second witness stands by: validation, which did not get better either, or a loss of guessing."""
+    chance = task_of(run).chance
+    validated = max(run.column(name).finite.size for name in ("loss.val.val_loss", ACCURACY))
+    guessing = chance is not None and np.median(loss[-3:]) > (1 - limits.stuck_improvement_pct) * chance
+    return bool(guessing or validated >= limits.recovery_epochs)
 
 
 def _no_better(run: Run, limits: DiagnosticThresholds, loss: Floats) -> str | None:

@@ -11,7 +11,7 @@ from diagnostics.engine.curves import Floats, Ints, noise, ratio
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
-from diagnostics.engine.task import ACCURACY, task_of
+from diagnostics.engine.task import ACCURACY, task_of, trained_before
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 TRAIN = "loss.train_mean"
@@ -194,6 +194,8 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
     noisy = limits.stuck_improvement_se * float(np.median(doubt(run, slice(0, len(run) // 2))))
     if learned > max(noisy, limits.stuck_improvement_pct * abs(float(loss[0]))):
         return f"converged: the loss had fallen by {learned:.3g} from {loss[0]:.4g} before it came to rest"
+    if told := trained_before(run):
+        return f"the run began with a trained model: {told!r} is told of it"
     if knew_its_task(run, limits):
         known = _known_task(run, limits)
         return f"the run began with a trained model: its first loss of {loss[0]:.4g} is below {known:.3g}"

@@ -31,6 +31,7 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "input-scale": ("initial-loss", "update-ratio", *_UNSTABLE, *_DYING),
     # Settings.
     "learning-rate-schedule": ("update-ratio", "learning-rate-too-low", *_UNSTABLE, *_DYING),
+    "weight-collapse": ("update-ratio", "loss-divergence", "overfitting", *_IDLE, *_DYING),
     "initial-loss": ("learning-rate-too-high", "saturated-activation", "update-ratio", *_SPREAD, *_SPIKES),
     "learning-rate-too-high": ("first-epoch-blow-up", "update-ratio", *_LOST, *_UNRULY, *_IDLE, *_DYING),
     "first-epoch-blow-up": ("update-ratio", *_LOST, *_UNRULY, *_IDLE, *_DYING),
@@ -75,9 +76,11 @@ _LEAD = 3
 # Epochs by which a symptom may be seen before its cause: losses begin to swing before they explode.
 
 _AT_ONCE = frozenset({"loss-spike", "gradient-spike"})
-# Roots that happen at one step: nothing before them follows from them.
+# Roots that happen at one step: nothing that began before them follows from them.
 
-_COST = frozenset({IssueCategory.profiler, IssueCategory.system, IssueCategory.sustainability})
+_COST = frozenset(
+    {IssueCategory.throughput, IssueCategory.profiler, IssueCategory.system, IssueCategory.sustainability}
+)
 
 
 def explain(issues: Sequence[IssueData]) -> None:
@@ -120,8 +123,10 @@ def _may_follow(symptom: IssueData, cause: IssueData) -> bool:
     if symptom.check_id in _WASTE or symptom.epoch_index is None or cause.epoch_index is None:
         # Waste names the epoch to stop at, which lies before what made the rest worthless.
         return True
+    if cause.check_id in _AT_ONCE:
+        return symptom.epoch_index >= cause.epoch_index
     last: int = max([symptom.epoch_index, *symptom.evidence.get("epochs", ())])
-    return last >= cause.epoch_index - (0 if cause.check_id in _AT_ONCE else _LEAD)
+    return last >= cause.epoch_index - _LEAD
 
 
 def _began(issue: IssueData) -> tuple[float, float]:

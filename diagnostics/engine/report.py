@@ -150,4 +150,3 @@ def _refuse_unknown(disabled: Collection[str]) -> None:
     known = {*CHECKS, *IssueCategory}
     if unknown := sorted(str(name) for name in disabled if name not in known):
         raise ValueError(f"there is no check or category {', '.join(unknown)}")
-

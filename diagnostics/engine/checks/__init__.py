@@ -14,7 +14,10 @@ from diagnostics.engine.checks import (
     loss,
     memory,
     numerics,
+    oscillation,
     profile,
+    rates,
+    schedule,
     sequence,
     spikes,
     start,
@@ -22,6 +25,7 @@ from diagnostics.engine.checks import (
     throughput,
     validation,
     waste,
+    weights,
 )
 
 __all__ = [
@@ -36,7 +40,10 @@ __all__ = [
     "loss",
     "memory",
     "numerics",
+    "oscillation",
     "profile",
+    "rates",
+    "schedule",
     "sequence",
     "spikes",
     "start",
@@ -44,4 +51,5 @@ __all__ = [
     "throughput",
     "validation",
     "waste",
+    "weights",
 ]

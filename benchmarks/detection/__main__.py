@@ -17,7 +17,11 @@ def main() -> None:
     parts = list(Part) if chosen.part == "all" else [Part(chosen.part)]
     wanted = jobs(parts, chosen.seeds, chosen.only)
     if not wanted:
-        raise SystemExit(f"there is no scenario with {chosen.only!r} in its name")
+        named = f" with {chosen.only!r} in its name" if chosen.only else ""
+        raise SystemExit(
+            f"there is no scenario{named} in {'any' if chosen.part == 'all' else f'the {chosen.part}'} part"
+        )
+    parts = [part for part in parts if any(job.part == part for job in wanted)]
     place = {job: number for number, job in enumerate(wanted)}
     trained = sorted(train_all(wanted, chosen.cache, chosen.jobs), key=lambda each: place[each.job])
     judged = {part: _judged([each for each in trained if each.job.part == part]) for part in parts}

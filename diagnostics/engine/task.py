@@ -25,6 +25,11 @@ _BEGUN_BEFORE = re.compile(
     rf"{_TRAINED_BEFORE}|transfer_?learn|resum|warm_?start|continue_?from|(from|load|init)_?(ckpt|checkpoint|weights)",
     re.IGNORECASE,
 )
+_GAME = re.compile(
+    r"adversari|discriminator|\b(w|dc|style|cycle|info|big)?gan\b|\bcritic\b|\bactor_?critic|policy_?gradient|reinforce\b"
+    r"|\b(ppo|dqn|grpo|sac|td3|rlhf)\b",
+    re.IGNORECASE,
+)
 ACCURACY = "loss.val.val_acc"
 
 
@@ -73,6 +78,14 @@ def reuse_of(run: Run) -> str | None:
 def trained_before(run: Run) -> str | None:
     """Return the word by which the run tells that it began with trained weights, its own earlier ones included."""
     return _word(_BEGUN_BEFORE, run)
+
+
+def game_of(run: Run) -> str | None:
+    """Return the word by which the run tells of players that train against each other, or for a reward: their loss says
+    who is ahead, not how good they are, and need not fall. None if there is none."""
+    layers = {part for name in run.blueprint.types for part in name.split(".")}
+    found = _GAME.search(told_of(run).replace("_", " ")) or _GAME.search(" ".join(sorted(layers)))
+    return found.group() if found else None
 
 
 def _word(pattern: re.Pattern[str], run: Run) -> str | None:

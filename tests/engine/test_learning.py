@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diagnostics.engine import DiagnosticThresholds, Run
-from tests.engine.tools import BOTH, found, held_back, run_with
+from tests.engine.tools import BOTH, found, held_back, linear, network, run_with
 
 CLASSES = {"loss": "cross_entropy", "num_classes": 10}
 CREEP = [2.30 - 0.002 * epoch for epoch in range(16)]
@@ -199,3 +199,27 @@ def thrown(peak, end, start=2.3):
 )
 def test_thrown_after_the_first_epoch(run, fires):
     assert bool(found("learning-rate-too-high", run)) is fires
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"loss": "adversarial"}, {"algorithm": "ppo"}, {"model": "WGAN"}, {"loss": "actor_critic"}],
+    ids=lambda told: next(iter(told.values())),
+)
+def test_of_a_game_no_loss_need_fall(told):
+    run = run_with(train=[2.0, 2.05, 1.95, 2.1, 2.2, 2.4, 2.6, 2.7, 2.8, 2.9, 2.9, 2.9, 2.9], hyperparameters=told)
+    for check_id in (
+        "not-learning",
+        "loss-plateau",
+        "loss-divergence",
+        "early-stop-opportunity",
+        "diminishing-returns",
+    ):
+        assert found(check_id, run) == []
+    assert found("loss-divergence", run, "guide")
+
+
+def test_names_of_layers_tell_of_a_game():
+    layers = network(linear("generator.0"), linear("discriminator.0"))
+    assert found("not-learning", run_with(train=FLAT, architecture=layers)) == []
+    assert found("not-learning", run_with(train=FLAT, architecture=network(linear("organ.0"), linear("critical"))))

@@ -18,7 +18,8 @@ FALLING = np.exp(-3 * PER_STEP) + 0.2
 def scheduled(rate, loss=FALLING, moved=None, **hyperparameters):
     """Return a run of ten epochs of 20 steps with these rates and losses."""
     epochs = []
-    for epoch, (rates, losses) in enumerate(zip(np.split(np.array(rate), 10), np.split(np.array(loss), 10))):
+    parts = zip(np.split(np.array(rate), 10), np.split(np.array(loss), 10), strict=True)
+    for epoch, (rates, losses) in enumerate(parts):
         steps = {"learning_rate": rates.tolist(), "loss_mean": losses.tolist()}
         health = {} if moved is None else {"layer_health": {"layers": {"fc": {"update_ratio": moved}}}}
         epochs.append({"epoch": epoch, "loss": {"train_mean": float(losses.mean())}, "steps": steps} | health)

@@ -12,7 +12,7 @@ from diagnostics.engine.curves import Floats
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
-from diagnostics.engine.task import ACCURACY, task_of, trained_before
+from diagnostics.engine.task import ACCURACY, game_of, task_of, trained_before
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 
@@ -37,7 +37,7 @@ def not_learning(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     It is critical where a second witness says that nothing at all was learned: a validation that did not get better
     either, or a loss that is still that of guessing. What such a run leaves is worth no more than the weights it began
     with. It is information where the hyperparameters tell that the model had been trained before: then there may be
-    little left to learn.
+    little left to learn. Of adversarial and reinforcement training, where the loss need not fall, it says nothing.
 
     ## Why it matters
     Everything the run costs is wasted. Parameters that never change, gradients that do not arrive, labels that do not
@@ -62,7 +62,7 @@ def not_learning(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     guesses = is_at_chance(run, limits)
     if guesses:
         said = "The validation accuracy ends at that of guessing"
-    if said is not None:
+    if said is not None and not game_of(run):
         known = trained_before(run) is not None and not guesses
         worthless = IssueSeverity.critical if guesses or _learned_nothing(run, limits, loss) else None
         yield Finding(

@@ -83,7 +83,7 @@ def ring(seed: int, samples: int = 1024) -> TensorDataset:
     made = torch.Generator().manual_seed(seed)
     angle = 2 * math.pi * torch.rand(samples, generator=made)
     points = torch.stack([angle.cos(), angle.sin()], 1) + 0.05 * torch.randn(samples, 2, generator=made)
-    return TensorDataset(points, torch.zeros(samples))
+    return TensorDataset(points, torch.zeros(samples, 1))
 
 
 def ring_gan(seed: int) -> Setup:

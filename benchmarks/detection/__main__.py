@@ -74,6 +74,8 @@ The held-out part is not blind any more, so its figures flatter. Two rules were 
 runs), and `inf-gradients` lets a scaler's first steps pass (2 of 78). Before the first change 19 of 78 were
 flagged, before the second 4 of 78. Four of its workloads were set anew: their curves really went wrong.
 
+A third part, acceptance, is for models and data that none of this has seen; its verdicts change no rule.
+
 *Detected*: a check that names the fault reports it, or one that sees its symptoms warns. *Named first*: the first issue
 of the report is one that names the fault. *No check yet*: the engine has none that could; such faults count as missed
 in "faults detected", and the rows "of those ..." leave them out. A false alarm is a warning or worse on a healthy run.

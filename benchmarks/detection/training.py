@@ -69,6 +69,8 @@ class Setup:
     clears_gradients: Callable[[int], bool] = lambda step: True
     flush_every: int | None = None
     """Steps between two flushes, where an epoch is too long a window."""
+    loop: Callable[[Setup, Observer], None] | None = None
+    """What trains instead of the common loop, where one loss and one optimizer are not enough."""
     at_fault: frozenset[str] = frozenset()
 
     @property
@@ -90,6 +92,9 @@ Twist = Callable[[Setup], None]
 
 def train(setup: Setup, observer: Observer) -> None:
     """Train as ``setup`` says, telling ``observer`` what a careful user tells. Raises what the training raises."""
+    if setup.loop is not None:
+        setup.loop(setup, observer)
+        return
     loop = _Loop(setup, observer)
     for epoch in range(setup.epochs):
         loop.run_epoch()

@@ -56,6 +56,10 @@ check_activation_outliers = on_epochs("activation-outliers")
 check_exploding_gradients = on_epochs("exploding-gradients")
 check_update_ratio = on_epochs("update-ratio")
 _check_attention_entropy = on_epochs("attention-entropy")
+check_learning_rate_schedule = on_epochs("learning-rate-schedule")
+check_loss_spike = on_epochs("loss-spike")
+check_oscillation = on_epochs("oscillation")
+check_weight_collapse = on_epochs("weight-collapse")
 check_unintended_freeze = on_architecture("unintended-freeze")
 _check_attention_head_count = on_architecture("attention-head-count")
 _check_embedding_dimension = on_architecture("embedding-dimension")
@@ -121,15 +125,18 @@ __all__ = [
     "check_high_loss_variance",
     "check_inf_gradients",
     "check_initial_loss",
+    "check_learning_rate_schedule",
     "check_learning_rate_too_high",
     "check_learning_rate_too_low",
     "check_loss_below_minimum",
     "check_loss_divergence",
     "check_loss_explosion",
     "check_loss_plateau",
+    "check_loss_spike",
     "check_memory_growth",
     "check_nan_in_loss",
     "check_not_learning",
+    "check_oscillation",
     "check_over_parameterized_layer",
     "check_overfitting",
     "check_profiler_hotspot",
@@ -141,6 +148,7 @@ __all__ = [
     "check_update_ratio",
     "check_vanishing_gradients",
     "check_wasted_carbon",
+    "check_weight_collapse",
     "compute_health_score",
     "diagnose",
     "run_diagnostics",

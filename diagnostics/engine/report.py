@@ -1,9 +1,7 @@
 """Judges a run: all checks, one report.
 
-The score is the guide's formula (3.4) over the reported issues: literally so in the guide profile. In the robust
-profile symptoms of one cause are reported with ``caused_by`` and cost, together with their cause, one penalty per
-severity: a loss that exploded, then rested on a plateau and rose again is one fault, not three. (A sum of correlated
-penalties measures how many checks look at a fault, not how bad it is.)
+The score is the guide's formula (3.4) over the reported issues, in both profiles alike. What the robust profile reports
+is grouped (one issue per check and layer, with a count) and says of each symptom which cause it has.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diagnostics.engine.causes import explain, one_per_cause
+from diagnostics.engine.causes import cause_first, explain
 from diagnostics.engine.fixes import write_fixes
 from diagnostics.engine.insight import (
     EpochTrend,
@@ -30,7 +28,7 @@ from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DEFAULTS, DiagnosticThresholds
 from observer_client.record import Architecture, Epoch, LogLine
 
-ENGINE_VERSION = "1.1.0"
+ENGINE_VERSION = "1.2.0"
 """Raised when the same run may be judged differently than before."""
 
 
@@ -38,7 +36,8 @@ ENGINE_VERSION = "1.1.0"
 class Report:
     """What `diagnose` found.
 
-    ``issues`` is what is reported and scored: gravest first, causes before what follows from them, then by epoch.
+    ``issues`` is what is reported and scored: gravest first, a cause before what follows from it and as grave as that,
+    then by epoch.
     ``suppressed`` is what the guide's rules found and the robust profile held back, each with its reason. ``skipped``
     names the checks that could not look, with the columns they missed: not looked at is not healthy.
     """
@@ -98,10 +97,10 @@ def diagnose(
     reported = [issue for issue in found if issue.suppressed is None]
     explain(reported)
     write_fixes(run, reported)
-    issues = sorted(reported, key=_gravest_first)
-    suppressed = sorted((issue for issue in found if issue.suppressed is not None), key=_gravest_first)
+    issues = cause_first(reported)
+    suppressed = cause_first([issue for issue in found if issue.suppressed is not None])
     return Report(
-        health_score=compute_health_score(one_per_cause(issues) if judged_by is Profile.robust else issues),
+        health_score=compute_health_score(issues),
         arch_type=run.blueprint.kind,
         issues=issues,
         suppressed=suppressed,
@@ -153,9 +152,3 @@ def _refuse_unknown(disabled: Collection[str]) -> None:
     known = {*CHECKS, *IssueCategory}
     if unknown := sorted(str(name) for name in disabled if name not in known):
         raise ValueError(f"there is no check or category {', '.join(unknown)}")
-
-
-def _gravest_first(issue: IssueData) -> tuple[int, bool, float]:
-    # What belongs to no epoch, such as a crash, comes before what does.
-    epoch = float("-inf") if issue.epoch_index is None else issue.epoch_index
-    return issue.severity.rank, issue.caused_by is not None, epoch

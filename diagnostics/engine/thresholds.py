@@ -71,6 +71,33 @@ class DiagnosticThresholds:
     slow_flattening_pct: float = _share(
         0.75, "Gain of the second half of a slow run over that of the first; a loss that converges falls below it."
     )
+    rate_zero_pct: float = _share(0.2, "Share of the steps, up to the last, that a learning rate of zero may take.")
+    rate_zero_critical_pct: float = _share(0.5, "The same share from which most of the run trained nothing.")
+    rate_growth_ratio: float = _limit(
+        5.0, "ratio", "Last learning rate over the first of a warm-up that has not ended with the run."
+    )
+    rate_jump_ratio: float = _limit(
+        10.0, "ratio", "Learning rate over all before it from one step to the next; restarts go back to the old peak."
+    )
+    oscillation_validations: int = _count(
+        8, "validations", "Number of validations from which swings are judged.", low=4
+    )
+    oscillation_scale_pct: float = _share(
+        0.05, "Swing of the validation loss over the loss at the start, or of guessing; less is of no practical weight."
+    )
+    loss_spike_z: float = _limit(8.0, "sigmas", "Height of a spike of the loss over the jitter of the steps before it.")
+    loss_spike_start_pct: float = _share(
+        0.35, "Height of a spike above all losses of the start, over all that was gained since."
+    )
+    loss_spike_chance_ratio: float = _limit(
+        1.2, "ratio", "Loss of a spike over that of guessing, where the number of classes is known."
+    )
+    weight_collapse_ratio: float = _share(
+        0.1, "Part of its first norm that a layer must keep not to have decayed away."
+    )
+    tiny_update_ratio: float = _limit(
+        1e-4, "ratio", "Update over weights of the fastest layer below which steps are too small; 1e-3 is usual."
+    )
     near_chance_pct: float = _share(0.7, "Share of the loss of guessing above which a slow run has got nowhere.")
     negative_loss: float = _limit(1e-3, "loss", "How far below zero a loss must be to be more than rounding.")
     skipped_steps_pct: float = _share(
@@ -240,6 +267,9 @@ class DiagnosticThresholds:
     )
     short_epoch_drop_pct: float = _share(0.60, "Drop of the speed that is a warning even for such short epochs.")
     slow_epoch_z: float = _limit(5.0, "sigmas", "Duration that the run's own jitter does not explain.")
+    worth_a_gpu_seconds: float = _limit(
+        60.0, "seconds", "Duration of an epoch below which a machine without a GPU is good enough."
+    )
     idle_gpu_percent: float = _limit(10.0, "percent", "Load below which a GPU counts as idle.", high=100.0)
 
     # Gates of the robust profile: stopping early, network size.

@@ -115,7 +115,8 @@ def test_what_was_not_looked_at_is_said(cli, written):
 def test_verbose_lists_what_was_held_back(cli):
     path = RUNS / "digits_healthy.json"
     run = read(path.read_bytes())
-    held_back = diagnose(Run.from_epochs(run.epochs, architecture=run.architecture)).suppressed
+    columns = Run.from_epochs(run.epochs, architecture=run.architecture, environment=run.environment)
+    held_back = diagnose(columns).suppressed
     assert f"Held back: {len(held_back)} findings" in cli("check", path).text
     full = cli("check", path, "--verbose").text
     assert all(issue.check_id in full and issue.suppressed in full for issue in held_back)

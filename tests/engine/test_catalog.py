@@ -88,6 +88,7 @@ def test_ids_of_the_catalogue():
         "layer-norm-placement", "hidden-size-ratio", "num-layers", "bidirectional-usage", "sequence-length",
         "dead-relu", "saturated-activation", "activation-outliers", "exploding-gradients", "update-ratio",
         "attention-entropy",
+        "learning-rate-schedule", "loss-spike", "oscillation", "weight-collapse",
     }  # fmt: skip
 
 

@@ -17,8 +17,11 @@ from diagnostics.engine.checks import (
     loss,
     memory,
     numerics,
+    oscillation,
     profile,
+    rates,
     recurrent,
+    schedule,
     sequence,
     spikes,
     start,
@@ -26,6 +29,7 @@ from diagnostics.engine.checks import (
     throughput,
     validation,
     waste,
+    weights,
 )
 
 __all__ = [
@@ -43,8 +47,11 @@ __all__ = [
     "loss",
     "memory",
     "numerics",
+    "oscillation",
     "profile",
+    "rates",
     "recurrent",
+    "schedule",
     "sequence",
     "spikes",
     "start",
@@ -52,4 +59,5 @@ __all__ = [
     "throughput",
     "validation",
     "waste",
+    "weights",
 ]

@@ -7,9 +7,13 @@ the guide's section 4.1.
 from __future__ import annotations
 
 from diagnostics.engine import checks as _checks  # noqa: F401  (fills CHECKS)
+from diagnostics.engine.baseline import DIRECTIONS, Baseline
+from diagnostics.engine.baseline import SHIPPED as BASELINES
 from diagnostics.engine.callables import on_architecture, on_epochs, on_logs
 from diagnostics.engine.insight import EpochTrend, LayerHighlight, SustainabilityInsight
 from diagnostics.engine.issue import IssueCategory, IssueData, IssueSeverity, compute_health_score
+from diagnostics.engine.policy import Policy
+from diagnostics.engine.refusals import InvalidSetting, alike
 from diagnostics.engine.registry import CHECKS, Check, Profile, Scope
 from diagnostics.engine.report import ENGINE_VERSION, Report, diagnose, run_diagnostics
 from diagnostics.engine.run import Run
@@ -66,15 +70,20 @@ _check_large_kernel = on_architecture("large-kernel")
 _check_early_channel_explosion = on_architecture("early-channel-explosion")
 
 __all__ = [
+    "BASELINES",
+    "Baseline",
     "CHECKS",
     "Check",
+    "DIRECTIONS",
     "DiagnosticThresholds",
     "ENGINE_VERSION",
     "EpochTrend",
+    "InvalidSetting",
     "IssueCategory",
     "IssueData",
     "IssueSeverity",
     "LayerHighlight",
+    "Policy",
     "Profile",
     "Report",
     "Run",
@@ -93,6 +102,7 @@ __all__ = [
     "_check_num_layers",
     "_check_position_encoding",
     "_check_sequence_length",
+    "alike",
     "check_activation_collapse",
     "check_backward_dominance",
     "check_compute_inefficient_layer",

@@ -22,6 +22,7 @@ from tests.engine.tools import BOTH
 ROOT = Path(__file__).parents[2]
 HEADINGS = ["What it does", "Why it matters", "How to fix it"]
 WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"}
+WHOLE |= {"baseline.metric", "baseline.parameters"}
 each_check = pytest.mark.parametrize("found", CHECKS.values(), ids=CHECKS)
 
 
@@ -86,6 +87,7 @@ def test_ids_of_the_catalogue():
         "frozen-output", "activation-collapse", "redundant-layers", "high-carbon-intensity", "wasted-carbon",
         "unintended-freeze", "gradient-spike", "attention-head-count", "embedding-dimension", "position-encoding",
         "layer-norm-placement", "hidden-size-ratio", "num-layers", "bidirectional-usage", "sequence-length",
+        "below-baseline", "larger-than-baseline",
     }  # fmt: skip
 
 

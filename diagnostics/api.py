@@ -58,7 +58,7 @@ PREFER = OpenApiParameter(
 def diagnose_session(request: Request, session_id: int) -> Response:
     """Run the full diagnosis of a session."""
     session = _session(request, session_id)
-    asked = DiagnosisRequest(data=sent(request))
+    asked = DiagnosisRequest(data=sent(request), context={"project": session.project})
     asked.is_valid(raise_exception=True)
     preference = Preference.of(request, DEFAULT_WAIT)
     run = services.request_diagnosis(session, **asked.validated_data)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from diagnostics.engine.refusals import InvalidSetting, alike, refuse_unknown
+from diagnostics.engine.refusals import InvalidSetting, alike, is_finite_number, refuse_unknown
 
 NAME_LENGTH = 100
 DIRECTIONS = ("higher", "lower")
 """Which way a metric is good."""
 
+_MOST = 2**63
 _LOWER = {"loss", "error", "err", "perplexity", "ppl", "mae", "mse", "rmse", "wer", "cer", "fid", "bpc", "nll"}
 _COLUMNS = {
     "accuracy": ("loss.val.val_acc", "loss.val.val_accuracy", "loss.val.accuracy", "loss.val.acc"),
@@ -42,13 +42,13 @@ class Baseline:
             text = getattr(self, name)
             if not isinstance(text, str) or not 0 < len(text.strip()) <= length:
                 raise InvalidSetting(f"{name} must be a text of 1 to {length} characters", name)
-        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)) or not math.isfinite(self.value):
+        if not is_finite_number(self.value):
             raise InvalidSetting(f"value must be a finite number, not {self.value!r}", "value")
         if self.value == 0:
             raise InvalidSetting("value must not be 0: nothing can be a share of it", "value")
         for name in ("epochs", "parameters"):
             count = getattr(self, name)
-            if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 < count < _MOST):
                 raise InvalidSetting(f"{name} must be a whole number from 1 on, not {count!r}", name)
         if self.direction not in ("", *DIRECTIONS):
             raise InvalidSetting(f"direction must be higher or lower, not {self.direction!r}", "direction")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Self
@@ -27,6 +28,16 @@ class InvalidSetting(ValueError):
         """
         parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
         return "".join(parts).removeprefix(".")
+
+
+def is_finite_number(value: object) -> bool:
+    """Return whether ``value`` is a number that a float holds. True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def alike(word: str, known: Iterable[str]) -> str:

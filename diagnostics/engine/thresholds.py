@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from diagnostics.engine.refusals import InvalidSetting, refuse_unknown
+from diagnostics.engine.refusals import InvalidSetting, is_finite_number, refuse_unknown
 
 
 def _limit(default: float, unit: str, reason: str, *, low: float = 0.0, high: float = math.inf) -> Any:
@@ -274,7 +274,7 @@ class DiagnosticThresholds:
 def _validate(name: str, value: Any, meta: Mapping[str, Any], whole: bool) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidSetting(f"{name} must be a number, not {value!r}", name)
-    if not math.isfinite(value):
+    if not is_finite_number(value):
         raise InvalidSetting(f"{name} must be finite, not {value!r}", name)
     if whole and value != int(value):
         raise InvalidSetting(f"{name} must be a whole number of {meta['unit']}, not {value!r}", name)

@@ -18,6 +18,7 @@ from diagnostics.engine.registry import CHECKS, Check, Profile, Scope
 from diagnostics.engine.report import ENGINE_VERSION, Report, diagnose, run_diagnostics
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
+from diagnostics.engine.thresholds import grouped as grouped_thresholds
 
 check_loss_divergence = on_epochs("loss-divergence")
 check_loss_explosion = on_epochs("loss-explosion")
@@ -141,5 +142,6 @@ __all__ = [
     "check_wasted_carbon",
     "compute_health_score",
     "diagnose",
+    "grouped_thresholds",
     "run_diagnostics",
 ]

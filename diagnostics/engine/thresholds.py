@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
 
 from diagnostics.engine.refusals import InvalidSetting, is_finite_number, refuse_unknown
@@ -286,6 +286,34 @@ def _span(meta: Mapping[str, Any]) -> str:
     if math.isinf(meta["high"]):
         return f"{meta['low']:g} or more"
     return f"between {meta['low']:g} and {meta['high']:g}"
+
+
+_GROUPS = {
+    "divergence_epochs": "Loss",
+    "oscillation_epochs": "Learning rate",
+    "blow_up_steps": "Start and progress",
+    "throughput_drop_pct": "Speed, memory, machine",
+    "diminishing_returns_pct": "Layers, compute, emissions",
+    "vanishing_gradient_ratio": "Evidence: layers and profiles",
+    "fc_dominates_pct": "Convolutional networks",
+    "head_width_min": "Transformers and recurrent networks",
+    "below_baseline_ratio": "Baselines",
+    "short_history": "Evidence: history and noise",
+    "overfitting_short_history": "Evidence: overfitting",
+    "throughput_z": "Evidence: speed and memory",
+    "diminishing_short_history": "Evidence: stopping early, size",
+}
+"""By the name of its first threshold. Evidence is what the robust profile asks for."""
+
+
+def grouped() -> dict[str, list[Field[Any]]]:
+    """Return all thresholds by group, in the order of their declaration; ``metadata`` has unit, reason, low, high."""
+    groups: dict[str, list[Field[Any]]] = {}
+    title = ""
+    for each in fields(DiagnosticThresholds):
+        title = _GROUPS.get(each.name, title)
+        groups.setdefault(title, []).append(each)
+    return groups
 
 
 DEFAULTS = DiagnosticThresholds()

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from diagnostics.engine import DiagnosticThresholds
+from diagnostics.engine import DiagnosticThresholds, grouped_thresholds
 
 
 def test_defaults_of_the_guide():
@@ -48,3 +48,9 @@ def test_overrides_from_json():
 def test_refuses(overrides, message):
     with pytest.raises(ValueError, match=message):
         DiagnosticThresholds.from_mapping(overrides)
+
+
+def test_every_threshold_is_in_one_group():
+    names = [each.name for group in grouped_thresholds().values() for each in group]
+    assert names == [each.name for each in fields(DiagnosticThresholds)]
+    assert "" not in grouped_thresholds() and len(grouped_thresholds()) > 10

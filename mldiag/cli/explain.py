@@ -14,11 +14,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from diagnostics.engine import CHECKS, Check, DiagnosticThresholds
+from diagnostics.engine import CHECKS, Check, DiagnosticThresholds, alike
 from mldiag.cli.choices import USAGE_ERROR
 from mldiag.cli.sheet import STYLES
 from mldiag.cli.terminal import console, show
-from mldiag.cli.wording import alike
 
 _INDENT = (0, 2)
 

@@ -26,6 +26,13 @@ class DiagnosisRequest(PolicySettings):
         return {name: checked[name] for name, value in given.items() if value is not None}
 
 
+class PinRequest(serializers.Serializer):
+    """Which of a session's results is usual from now on, and for what task."""
+
+    name = serializers.CharField(help_text="The task.")
+    metric = serializers.CharField(default="accuracy", help_text='"accuracy", "loss" or a validation metric.')
+
+
 class IssueOut(serializers.Serializer):
     severity = serializers.ChoiceField(SEVERITIES)
     category = serializers.ChoiceField([str(each) for each in IssueCategory])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,8 @@ LINES_SHOWN = 15
 ISSUES_SHOWN = 200
 """Of each severity: beyond that nobody reads on, and the report as JSON has them all."""
 SEVERITIES = tuple(str(each) for each in IssueSeverity)
+_DOCUMENT = re.compile(r"\]\((?:\.\./|checks/)?([\w-]+)\.md\)")
+"""A link between the documentation's files; its pages here have other addresses."""
 UNFINISHED = (State.QUEUED, State.RUNNING)
 
 
@@ -232,6 +235,7 @@ def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpR
 
 @cache
 def _markdown(text: str) -> SafeString:
+    text = _DOCUMENT.sub(lambda found: f"]({'/' if found[1] == 'thresholds' else '/checks/'}{found[1]})", text)
     # Without "html" the renderer escapes markup, and it refuses javascript: links itself.
     return mark_safe(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 

@@ -279,10 +279,11 @@ def _validate(name: str, value: Any, meta: Mapping[str, Any], whole: bool) -> No
     if whole and value != int(value):
         raise InvalidSetting(f"{name} must be a whole number of {meta['unit']}, not {value!r}", name)
     if not meta["low"] <= value <= meta["high"]:
-        raise InvalidSetting(f"{name} must be {_span(meta)}, not {value!r}", name)
+        raise InvalidSetting(f"{name} must be {span(meta)}, not {value!r}", name)
 
 
-def _span(meta: Mapping[str, Any]) -> str:
+def span(meta: Mapping[str, Any]) -> str:
+    """Return which values make sense, from a threshold's metadata."""
     if math.isinf(meta["high"]):
         return f"{meta['low']:g} or more"
     return f"between {meta['low']:g} and {meta['high']:g}"

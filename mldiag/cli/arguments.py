@@ -58,7 +58,8 @@ _EXPLAIN_EPILOG = """\
 examples:
   mldiag explain loss-explosion
   mldiag explain --list
-  mldiag explain --thresholds
+  mldiag explain thresholds
+  mldiag explain loss_explosion_ratio
 """
 _SERVE_EPILOG = """\
 On this machine's own address everybody on the machine may read and write; any
@@ -164,7 +165,7 @@ def _add_check(command: argparse.ArgumentParser) -> None:
 
 def _add_explain(command: argparse.ArgumentParser) -> None:
     what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("id", nargs="?", metavar="ID", help="the id of a check, as a report prints it")
+    what.add_argument("id", nargs="?", metavar="ID", help="a check or a threshold, as a report prints it")
     what.add_argument("--list", action="store_true", help="list all checks")
     what.add_argument("--thresholds", action="store_true", help="list all thresholds with defaults and reasons")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
+from diagnostics.engine import Policy
 from mldiag.cli.choices import FAIL_ON, USAGE_ERROR
-from mldiag.cli.judging import Judged, Unread, judge_all
+from mldiag.cli.judging import Judged, Unread, judge_all, runs_in
 from mldiag.cli.policy import WrongUsage, policy_of
 
 FOUND = 1
@@ -22,11 +24,21 @@ def check(chosen: Namespace) -> int:
         return USAGE_ERROR
     code = 0
     write = _writer(chosen)
-    for outcome in judge_all(chosen.files, policy, chosen.jobs):
+    for outcome in _outcomes(chosen, policy):
         write.add(outcome)
         code = max(code, _code(outcome, chosen.fail_on))
     write.finish()
     return code
+
+
+def _outcomes(chosen: Namespace, policy: Policy) -> Iterator[Judged | Unread]:
+    found = runs_in(chosen.files)
+    if chosen.jobs == 1:
+        return judge_all(found, policy)
+    # Whoever judges one file does not pay for what it takes to judge many.
+    from mldiag.cli.parallel import Judges
+
+    return Judges(policy, chosen.jobs).judge_all(found)
 
 
 def _code(outcome: Judged | Unread, fail_on: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -31,17 +31,14 @@ class Unread:
     error: UnreadableRun
 
 
-def judge_all(names: list[str], policy: Policy, jobs: int = 1) -> Iterator[Judged | Unread]:
-    """Yield the outcome for every run that ``names`` lead to, in their order, judged by ``jobs`` processes."""
-    found = (each if isinstance(each, Source) else Unread(*each) for each in sources(names))
-    if jobs > 1:
-        # Whoever judges one file does not pay for what it takes to judge many.
-        from mldiag.cli.parallel import Judges
+def runs_in(names: list[str]) -> Iterator[Source | Unread]:
+    """Yield every run that ``names`` lead to."""
+    return (each if isinstance(each, Source) else Unread(*each) for each in sources(names))
 
-        yield from Judges(policy, jobs).judge_all(found)
-        return
-    for source in found:
-        yield outcome_of(source, policy) if isinstance(source, Source) else source
+
+def judge_all(found: Iterable[Source | Unread], policy: Policy) -> Iterator[Judged | Unread]:
+    """Yield the outcome for each of ``found``, one after the other."""
+    return (outcome_of(each, policy) if isinstance(each, Source) else each for each in found)
 
 
 def judge(data: bytes, policy: Policy) -> tuple[RecordedRun, Report]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client
 
 from diagnostics import services
 from projects.services import amend_policy, declare_baseline
@@ -77,3 +78,50 @@ def test_below_the_project_s_baseline(session):
     declare_baseline(session.project, "digits", {"value": 0.1, "metric": "val_loss", "epochs": 3})
     amend_policy(session.project, {"baseline": "digits"})
     assert severity_of(judged(session), "below-baseline") == "warning"
+
+
+def pinned(client, session, **body):
+    return client.post(f"/diagnostics/sessions/{session.pk}/baseline", body, format="json")
+
+
+def test_a_session_s_best_result_is_pinned(session, as_user, alice):
+    answer = pinned(as_user(alice), session, name="digits", metric="val_loss")
+    assert answer.status_code == 200
+    found = session.project.baselines.get()
+    assert (found.name, found.value, found.epochs, found.direction) == ("digits", pytest.approx(1.1 / 3), 3, "lower")
+    assert found.source == f"session {session.pk}: first try"
+    assert session.project.policy_changes.get().by == "alice"
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"name": "x"}, "$.metric"),
+        ({"name": "x", "metric": "bleu"}, "$.metric"),
+        ({"name": "", "metric": "val_loss"}, "$.name"),
+        ({"metric": "val_loss"}, "$.name"),
+        ({"name": "a/b", "metric": "val_loss"}, "$.name"),
+    ],
+)
+def test_what_cannot_be_pinned_is_refused(session, as_user, alice, body, path):
+    answer = pinned(as_user(alice), session, **body)
+    assert (answer.status_code, answer.json()["path"]) == (400, path)
+    assert not session.project.baselines.exists()
+
+
+@pytest.mark.parametrize(("who", "code"), [("bob", 403), ("charlie", 404)])
+def test_only_owners_pin(session, as_user, who, code, request):
+    person = request.getfixturevalue(who)
+    assert pinned(as_user(person), session, name="x", metric="val_loss").status_code == code
+    client = Client()
+    client.force_login(person)
+    assert client.post(f"/sessions/{session.pk}/baseline", {"name": "x", "metric": "val_loss"}).status_code == code
+
+
+def test_the_page_pins_and_says_what(session, alice):
+    client = Client()
+    client.force_login(alice)
+    page = client.post(f"/sessions/{session.pk}/baseline", {"name": "digits", "metric": "loss"}, follow=True).text
+    assert "is the baseline digits now" in page and "session" in page
+    refused = client.post(f"/sessions/{session.pk}/baseline", {"name": "digits", "metric": "bleu"}, follow=True).text
+    assert "nothing to pin" in refused

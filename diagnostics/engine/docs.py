@@ -13,6 +13,7 @@ from typing import Any
 
 from diagnostics.engine.issue import IssueSeverity
 from diagnostics.engine.registry import CHECKS, Check
+from diagnostics.engine.sources import SOURCES
 from diagnostics.engine.thresholds import DiagnosticThresholds, grouped, span
 from diagnostics.engine.uses import readers_of, thresholds_of
 
@@ -29,12 +30,17 @@ def page(check: Check) -> str:
         ("Severity", str(check.severity)),
         ("Tied to", str(check.scope)),
         ("Looks at", ", ".join(_code(need) for need in check.needs)),
-        ("Source", f"guide, section {check.section}" if check.section else "beyond the guide"),
+        ("Source", "; ".join(_sources(check))),
         ("Profiles", "the robust profile has an evidence gate" if check.gated else "the same in both profiles"),
     )
     table = "\n".join(f"| {name} | {value} |" for name, value in facts)
     told = f"# {check.title}\n\n{symptom}\n\n| | |\n| --- | --- |\n{table}\n\n{rest}\n"
     return told + _profiles(check) + _thresholds(check)
+
+
+def _sources(check: Check) -> list[str]:
+    own = [f"guide, section {check.section}"] if check.section else []
+    return [*own, *SOURCES.get(check.id, ())] or ["beyond the guide"]
 
 
 def _profiles(check: Check) -> str:

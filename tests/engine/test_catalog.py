@@ -14,6 +14,7 @@ from diagnostics.engine import CHECKS, DiagnosticThresholds, Profile, Run, diagn
 from diagnostics.engine import checks as catalogue
 from diagnostics.engine.docs import index, main, outdated, page, pages, thresholds_page, write
 from diagnostics.engine.registry import Scope, check
+from diagnostics.engine.sources import SOURCES
 from diagnostics.engine.thresholds import DEFAULTS
 from diagnostics.engine.uses import readers_of, thresholds_of
 from observer_client.packed import SCALARS
@@ -244,3 +245,8 @@ def test_a_page_tells_thresholds_of_the_rule_from_evidence():
 def test_a_page_tells_the_profiles_apart(found):
     said = page(found).partition("## Profiles\n")[2]
     assert said.startswith("`guide` reports" if found.gated else "`guide` and `robust` judge alike")
+
+
+def test_sources_belong_to_checks_and_are_told():
+    assert SOURCES.keys() <= CHECKS.keys()
+    assert "guide, section 5.4; L. Prechelt" in page(CHECKS["overfitting"])

@@ -7,13 +7,18 @@ the guide's section 4.1.
 from __future__ import annotations
 
 from diagnostics.engine import checks as _checks  # noqa: F401  (fills CHECKS)
+from diagnostics.engine.baseline import DIRECTIONS, Baseline
+from diagnostics.engine.baseline import SHIPPED as BASELINES
 from diagnostics.engine.callables import on_architecture, on_epochs, on_logs
 from diagnostics.engine.insight import EpochTrend, LayerHighlight, SustainabilityInsight
 from diagnostics.engine.issue import IssueCategory, IssueData, IssueSeverity, compute_health_score
+from diagnostics.engine.policy import Policy
+from diagnostics.engine.refusals import InvalidSetting, alike
 from diagnostics.engine.registry import CHECKS, Check, Profile, Scope
 from diagnostics.engine.report import ENGINE_VERSION, Report, diagnose, run_diagnostics
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
+from diagnostics.engine.thresholds import grouped as grouped_thresholds
 
 check_loss_divergence = on_epochs("loss-divergence")
 check_loss_explosion = on_epochs("loss-explosion")
@@ -76,15 +81,20 @@ _check_large_kernel = on_architecture("large-kernel")
 _check_early_channel_explosion = on_architecture("early-channel-explosion")
 
 __all__ = [
+    "BASELINES",
+    "Baseline",
     "CHECKS",
     "Check",
+    "DIRECTIONS",
     "DiagnosticThresholds",
     "ENGINE_VERSION",
     "EpochTrend",
+    "InvalidSetting",
     "IssueCategory",
     "IssueData",
     "IssueSeverity",
     "LayerHighlight",
+    "Policy",
     "Profile",
     "Report",
     "Run",
@@ -104,6 +114,7 @@ __all__ = [
     "_check_num_layers",
     "_check_position_encoding",
     "_check_sequence_length",
+    "alike",
     "check_activation_collapse",
     "check_activation_outliers",
     "check_backward_dominance",
@@ -151,5 +162,6 @@ __all__ = [
     "check_weight_collapse",
     "compute_health_score",
     "diagnose",
+    "grouped_thresholds",
     "run_diagnostics",
 ]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
+
+from diagnostics.engine.refusals import InvalidSetting, is_finite_number, refuse_unknown
 
 
 def _limit(default: float, unit: str, reason: str, *, low: float = 0.0, high: float = math.inf) -> Any:
@@ -28,7 +30,7 @@ def _count(default: int, unit: str, reason: str, *, low: int = 1) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosticThresholds:
-    """User-configurable thresholds (guide 11.11). Raises ValueError for a value that makes no sense."""
+    """User-configurable thresholds (guide 11.11). Raises InvalidSetting for a value that makes no sense."""
 
     # The guide's rules: loss.
     divergence_epochs: int = _count(2, "epochs", "Rises in a row of the mean training loss that count as divergence.")
@@ -193,6 +195,15 @@ class DiagnosticThresholds:
     recurrent_layers: int = _count(4, "layers", "Levels of a recurrent stack; gradients vanish in deeper ones.")
     recurrent_steps: int = _count(500, "steps", "Steps of a sequence that gated recurrent layers can carry.")
 
+    # The guide's comparison with a baseline (guide 11.7).
+    below_baseline_ratio: float = _share(
+        0.9, "Share of the baseline's metric below which a run is below it; as far above it where lower is better."
+    )
+    baseline_parameters_ratio: float = _limit(2.0, "ratio", "Parameters of the model over those of the baseline.")
+    baseline_progress_pct: float = _share(
+        0.01, "Recent gain over the baseline below which a metric has stopped improving."
+    )
+
     # Gates of the robust profile: history and noise.
     short_history: int = _count(
         5, "epochs", "Below this no noise can be estimated: the guide's rule and the size of the effect decide."
@@ -303,25 +314,58 @@ class DiagnosticThresholds:
     def from_mapping(cls, overrides: Mapping[str, Any]) -> Self:
         """Return the defaults with ``overrides`` (as stored in JSON) put over them.
 
-        Raises ValueError that names unknown keys, or the key whose value makes no sense.
+        Raises InvalidSetting that names unknown keys, or the key whose value makes no sense.
         """
         if not isinstance(overrides, Mapping):
-            raise ValueError(f"thresholds must be an object of names and numbers, not {type(overrides).__name__}")
-        known = {each.name for each in fields(cls)}
-        if unknown := sorted(str(key) for key in overrides if key not in known):
-            raise ValueError(f"unknown threshold: {', '.join(unknown)}")
+            raise InvalidSetting(f"thresholds must be an object of names and numbers, not {type(overrides).__name__}")
+        refuse_unknown(overrides, (each.name for each in fields(cls)), "threshold")
         return cls(**overrides)
 
 
 def _validate(name: str, value: Any, meta: Mapping[str, Any], whole: bool) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{name} must be a number, not {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, not {value!r}")
+        raise InvalidSetting(f"{name} must be a number, not {value!r}", name)
+    if not is_finite_number(value):
+        raise InvalidSetting(f"{name} must be finite, not {value!r}", name)
     if whole and value != int(value):
-        raise ValueError(f"{name} must be a whole number of {meta['unit']}, not {value!r}")
+        raise InvalidSetting(f"{name} must be a whole number of {meta['unit']}, not {value!r}", name)
     if not meta["low"] <= value <= meta["high"]:
-        raise ValueError(f"{name} must be between {meta['low']:g} and {meta['high']:g}, not {value!r}")
+        raise InvalidSetting(f"{name} must be {span(meta)}, not {value!r}", name)
+
+
+def span(meta: Mapping[str, Any]) -> str:
+    """Return which values make sense, from a threshold's metadata."""
+    if math.isinf(meta["high"]):
+        return f"{meta['low']:g} or more"
+    return f"between {meta['low']:g} and {meta['high']:g}"
+
+
+_GROUPS = {
+    "divergence_epochs": "Loss",
+    "oscillation_epochs": "Learning rate",
+    "blow_up_steps": "Start and progress",
+    "throughput_drop_pct": "Speed, memory, machine",
+    "diminishing_returns_pct": "Layers, compute, emissions",
+    "vanishing_gradient_ratio": "Evidence: layers and profiles",
+    "fc_dominates_pct": "Convolutional networks",
+    "head_width_min": "Transformers and recurrent networks",
+    "below_baseline_ratio": "Baselines",
+    "short_history": "Evidence: history and noise",
+    "overfitting_short_history": "Evidence: overfitting",
+    "throughput_z": "Evidence: speed and memory",
+    "diminishing_short_history": "Evidence: stopping early, size",
+}
+"""By the name of its first threshold. Evidence is what the robust profile asks for."""
+
+
+def grouped() -> dict[str, list[Field[Any]]]:
+    """Return all thresholds by group, in the order of their declaration; ``metadata`` has unit, reason, low, high."""
+    groups: dict[str, list[Field[Any]]] = {}
+    title = ""
+    for each in fields(DiagnosticThresholds):
+        title = _GROUPS.get(each.name, title)
+        groups.setdefault(title, []).append(each)
+    return groups
 
 
 DEFAULTS = DiagnosticThresholds()

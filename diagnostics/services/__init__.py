@@ -17,6 +17,7 @@ from diagnostics.services.orders import (
     wait_for,
     work,
 )
+from diagnostics.services.pinning import pin_baseline
 from diagnostics.services.plots import AXES, Chart, Plot, charts, plot
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "mark_due",
     "observed",
     "plot",
+    "pin_baseline",
     "request_diagnosis",
     "resume",
     "run_body",

@@ -14,7 +14,9 @@ from diagnostics.engine import CHECKS, DiagnosticThresholds, Profile, Run, diagn
 from diagnostics.engine import checks as catalogue
 from diagnostics.engine.docs import index, main, outdated, page, pages, thresholds_page, write
 from diagnostics.engine.registry import Scope, check
+from diagnostics.engine.sources import SOURCES
 from diagnostics.engine.thresholds import DEFAULTS
+from diagnostics.engine.uses import readers_of, thresholds_of
 from observer_client.packed import SCALARS
 from observer_client.record import LayerStats, Steps
 from tests.engine.tools import BOTH
@@ -22,6 +24,7 @@ from tests.engine.tools import BOTH
 ROOT = Path(__file__).parents[2]
 HEADINGS = ["What it does", "Why it matters", "How to fix it"]
 WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"}
+WHOLE |= {"baseline.metric", "baseline.parameters"}
 each_check = pytest.mark.parametrize("found", CHECKS.values(), ids=CHECKS)
 
 
@@ -89,6 +92,7 @@ def test_ids_of_the_catalogue():
         "dead-relu", "saturated-activation", "activation-outliers", "exploding-gradients", "update-ratio",
         "attention-entropy",
         "learning-rate-schedule", "loss-spike", "oscillation", "weight-collapse",
+        "below-baseline", "larger-than-baseline",
     }  # fmt: skip
 
 
@@ -223,3 +227,29 @@ def test_pages_name_what_they_are_about():
     assert "`loss-explosion`" in page(CHECKS["loss-explosion"])
     assert all(f"[`{name}`]({name}.md)" in index() for name in CHECKS)
     assert all(f"`{name}`" in thresholds_page() for name in DiagnosticThresholds.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", DiagnosticThresholds.__dataclass_fields__)
+def test_every_threshold_is_read_by_a_check(name):
+    assert readers_of(name)
+
+
+def test_a_page_tells_thresholds_of_the_rule_from_evidence():
+    assert thresholds_of(CHECKS["slow-epoch"]) == {
+        "slow_epoch_ratio": True,
+        "short_history": False,
+        "slow_epoch_z": False,
+    }
+    assert "| `slow_epoch_z` | 5 sigmas | evidence |" in page(CHECKS["slow-epoch"])
+    assert "no number to set" in page(CHECKS["nan-in-loss"])
+
+
+@each_check
+def test_a_page_tells_the_profiles_apart(found):
+    said = page(found).partition("## Profiles\n")[2]
+    assert said.startswith("`guide` reports" if found.gated else "`guide` and `robust` judge alike")
+
+
+def test_sources_belong_to_checks_and_are_told():
+    assert SOURCES.keys() <= CHECKS.keys()
+    assert "guide, section 5.4; L. Prechelt" in page(CHECKS["overfitting"])

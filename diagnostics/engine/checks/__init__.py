@@ -5,6 +5,7 @@ from __future__ import annotations
 from diagnostics.engine.checks import (
     activations,
     attention,
+    baselines,
     batches,
     carbon,
     cnn,
@@ -35,6 +36,7 @@ from diagnostics.engine.checks import (
 __all__ = [
     "activations",
     "attention",
+    "baselines",
     "batches",
     "carbon",
     "cnn",

@@ -48,6 +48,7 @@ class EpochWriter:
         self._add_steps(record, window, now)
         for each in metrics:
             self._add_metrics(record, each)
+        record.loop = self.layers.read_loop()
         record.layer_health = self.layers.read()
         self._add_readings(record)
         return record

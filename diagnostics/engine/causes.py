@@ -11,13 +11,22 @@ _IDLE = ("not-learning", "loss-plateau", *_WASTE)
 _UNRULY = ("loss-divergence", "high-loss-variance", "gradient-instability", "gradient-spike", "overfitting")
 _THROWN = ("learning-rate-too-high", *_UNRULY, *_IDLE)
 
+_STILL = ("not-learning", "learning-rate-too-low", "update-ratio", "no-gradient", "vanishing-gradients", *_IDLE)
+
 SYMPTOMS: dict[str, tuple[str, ...]] = {
+    "labels-all-masked": ("nan-in-loss", "inf-gradients", "vanishing-gradients", "no-gradient", *_STILL),
+    "optimizer-misses-parameters": ("parameters-not-updated", *_STILL),
+    "missing-zero-grad": ("loss-explosion", "nan-in-loss", "inf-gradients", "loss-spike", *_THROWN),
+    "softmax-before-cross-entropy": ("loss-below-minimum", *_STILL),
     "loss-below-minimum": ("first-epoch-blow-up", "loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
     "initial-loss": ("learning-rate-too-high", "high-loss-variance", "gradient-instability", "gradient-spike"),
     "first-epoch-blow-up": ("loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
     "loss-explosion": ("nan-in-loss", "inf-gradients", *_THROWN),
-    "inf-gradients": ("nan-in-loss", *_IDLE),
+    "inf-gradients": ("nan-in-loss", "parameters-not-updated", *_IDLE),
     "nan-in-loss": ("inf-gradients", *_IDLE),
+    "parameters-not-updated": _STILL,
+    "no-gradient": ("vanishing-gradients", "frozen-output", "activation-collapse"),
+    "dead-neurons": ("no-gradient",),
     "learning-rate-too-high": (*_UNRULY, *_IDLE),
     "loss-divergence": (*_IDLE, "high-loss-variance"),
     "learning-rate-too-low": _IDLE,

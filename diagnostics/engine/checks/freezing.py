@@ -18,6 +18,14 @@ _ON_PURPOSE = re.compile(
 _SAID = re.compile(r"froze|freez", re.IGNORECASE)
 
 
+def told_on_purpose(run: Run) -> str | None:
+    """Return the word by which hyperparameters or names tell that layers are frozen on purpose."""
+    told = " ".join(f"{name} {value}" for name, value in run.hyperparameters.items() if value not in (None, False, ""))
+    names = " ".join((run.architecture.model_class or "" if run.architecture else "", *run.blueprint.types))
+    purpose = _ON_PURPOSE.search(told) or _ON_PURPOSE.search(names)
+    return purpose.group() if purpose else None
+
+
 @check(
     "unintended-freeze",
     title="Frozen layer",
@@ -68,10 +76,10 @@ def unintended_freeze(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
 @unintended_freeze.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     told = " ".join(f"{name} {value}" for name, value in run.hyperparameters.items() if value not in (None, False, ""))
-    names = " ".join((run.architecture.model_class or "" if run.architecture else "", *run.blueprint.types))
+    purpose = told_on_purpose(run)
     for found in unintended_freeze.rule(run, limits):
-        if purpose := _ON_PURPOSE.search(told) or _ON_PURPOSE.search(names):
-            found.suppressed = f"it is meant: {purpose.group()!r} is told of the run"
+        if purpose:
+            found.suppressed = f"it is meant: {purpose!r} is told of the run"
         elif _SAID.search(told):
             found.severity = IssueSeverity.info
         yield found

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from observer_client.activations import ActivationTap
+from observer_client.attention import AttentionTap
+from observer_client.extras import Extras, ExtraWatch
 from observer_client.figures import Group
 from observer_client.gradients import GradientTap
 from observer_client.guard import harmless
 from observer_client.hooks import is_compiled, is_compiling
-from observer_client.layerstats import Samples
+from observer_client.layerstats import Samples, fill_changes
 from observer_client.layout import Bank, Parts, banks, parts_of
 from observer_client.loop import LoopWatch
 from observer_client.modes import ModeTap
@@ -44,11 +45,12 @@ class _Sample:
     gradients: GradientTap
     activations: ActivationTap | None
     modes: ModeTap | None = None
+    attention: AttentionTap | None = None
     waited: int = 0
 
     def leave(self) -> None:
         """Take everything out of the model."""
-        for each in (self.activations, self.modes):
+        for each in (self.activations, self.modes, self.attention):
             if each is not None:
                 each.leave()
 
@@ -61,10 +63,11 @@ class LayerWatch:
     neither model nor optimizers alive and changes nothing about them.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, extras: Extras | None = None) -> None:
         self.left = NEVER
         """Steps until `turn` is to be called; below zero it is due."""
         self._every = every
+        self._extras = ExtraWatch(extras or Extras())
         self._model: weakref.ref[torch.nn.Module] | None = None
         self._hooks: list[Any] = []
         self._parts = Parts()
@@ -116,6 +119,7 @@ class LayerWatch:
         self._parts = Parts() if model is None else parts_of(model)
         self._bypassed = self._bypassed or (model is not None and is_compiled(model))
         self._banks, self._samples = None, Samples(of_the_start=of_the_start)
+        self._extras.begin()
         self._loop.begin(self._parts.layers)
 
     def _wait(self, steps: int) -> None:
@@ -141,11 +145,13 @@ class LayerWatch:
         began = perf_counter()
         if self._banks is None:
             self._banks = banks(self._parts.layers)
-        tap = modes = None
+        tap = modes = attention = None
         if with_activations and not self._bypassed:
             tap = ActivationTap(model, self._parts, self._followed, with_inputs=self._samples.full == 0)
             modes = ModeTap(model)
-        self._sample = _Sample(GradientTap(self._banks, with_updates=self._samples.count == 0), tap, modes)
+            attention = self._extras.attention(model)
+        gradients = GradientTap(self._banks, with_updates=self._samples.count == 0)
+        self._sample = _Sample(gradients, tap, modes, attention)
         self._wait(1)
         self._spent = perf_counter() - began
 
@@ -161,6 +167,8 @@ class LayerWatch:
         try:
             if sample.gradients.before(optimizer):
                 sample.leave()
+                if self._samples.count == 0:
+                    self._extras.take_gradients(self._banks or [], optimizer)
         except Exception:
             # A parameter that moved to another device, for instance: the next window looks again.
             self._drop()
@@ -228,6 +236,7 @@ class LayerWatch:
         sample.leave()
         if sample.modes is not None and sample.gradients.measured:
             self._loop.note_modes(sample.modes)
+        self._extras.take_pass(sample.activations, sample.attention)
         if sample.activations is not None:
             self._bypassed = self._bypassed or sample.activations.is_bypassed
             self._followed = sample.activations.followed
@@ -262,7 +271,7 @@ class LayerWatch:
             return
         if self._sample is not None:
             self._sample.leave()
-            self._sample.activations = self._sample.modes = None
+            self._sample.activations = self._sample.modes = self._sample.attention = None
         else:
             self._open(with_activations=False)
 
@@ -281,7 +290,8 @@ class LayerWatch:
             layers = {each.name: LayerStats(trainable=each.trainable) for each in self._parts.layers}
             health = LayerHealth(layers=layers)
         if health is not None:
-            _fill_changes(health.layers, changes, self._samples.still)
+            fill_changes(health.layers, changes, self._samples.still)
+            self._extras.fill(health)
         self._since = None
         self._renew(of_the_start=self._samples.count == 0)
         # An epoch has as many steps as the one before, as a rule.
@@ -308,12 +318,3 @@ class LayerWatch:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-
-
-def _fill_changes(
-    layers: dict[str, LayerStats], changes: Sequence[tuple[Bank, torch.Tensor, set[str]]], still: Collection[str]
-) -> None:
-    for bank, counts, known in changes:
-        for name, count in zip(bank.names, counts.tolist(), strict=True):
-            if name in known and name not in still:
-                layers[name].unchanged = count == 0

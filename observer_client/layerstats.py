@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from observer_client.figures import FIGURES, Group
@@ -235,3 +235,13 @@ def _flag_dead(layers: dict[str, LayerStats]) -> None:
     for each in layers.values():
         if each.has_frozen_output is not None and each.weight_sparsity is not None:
             each.is_dead = each.has_frozen_output and each.weight_sparsity > DEAD_WEIGHTS
+
+
+def fill_changes(
+    layers: dict[str, LayerStats], changes: Sequence[tuple[Bank, torch.Tensor, set[str]]], still: Collection[str]
+) -> None:
+    """Write what `updates.Fingerprints` found, but for layers that are ``still`` on purpose. Waits for the devices."""
+    for bank, counts, known in changes:
+        for name, count in zip(bank.names, counts.tolist(), strict=True):
+            if name in known and name not in still:
+                layers[name].unchanged = count == 0

@@ -20,6 +20,10 @@ from typing import Any
 FORMAT = 1
 """Version of this format. Raised when a field changes its meaning, not when one is added."""
 
+HISTOGRAM_EDGES = tuple(10 ** (half / 2) for half in range(-24, 9))
+"""Absolute values that divide the 34 bins of a histogram: two a decade, from 1e-12 to 1e4. Smaller numbers, zero
+included, fall into the first bin; larger ones, infinity and NaN into the last."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Loss:
@@ -143,7 +147,7 @@ class LayerCorrelation:
 
 @dataclass(slots=True, kw_only=True)
 class LayerHealth:
-    """Histograms are by layer, as `histogram_edges` divides them; they stay in the payload and are not packed."""
+    """Histograms are by layer, counts of the bins between `HISTOGRAM_EDGES`; they are not packed."""
 
     layers: dict[str, LayerStats] = field(default_factory=dict)
     correlations: list[LayerCorrelation] = field(default_factory=list)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from observer_client.figures import Group, bounds_of, correlations_of, figures_of
 from observer_client.guard import harmless
 from observer_client.histograms import counts_of
-from observer_client.hooks import Hook, is_compiling, tensors
+from observer_client.hooks import Hook, is_compiling, is_unreadable, tensors
 from observer_client.layout import Parts
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class ActivationTap:
 
     def _keep(self, name: str, inputs: Any, output: Any) -> None:
         made = next((each for each in tensors(output) if each.is_floating_point()), None)
-        if made is None or not made.numel() or _is_unreadable(made):
+        if made is None or not made.numel() or is_unreadable(made):
             return
         part = None if name in self._awaited else self._part(made, name)
         self._kept[name] = _Kept(part, tuple(made.shape))
@@ -116,7 +116,7 @@ class ActivationTap:
             self._look_back(given[0])
         if made.grad_fn is not None:
             self._nodes[made.grad_fn._sequence_nr()] = name
-        if self._with_inputs and given and given[0].ndim and not _is_unreadable(given[0]):
+        if self._with_inputs and given and given[0].ndim and not is_unreadable(given[0]):
             first = _samples_first(given[0].detach())
             self.varies[name] = (first[0] != first[-1]).any()
 
@@ -230,14 +230,6 @@ class ActivationTap:
 def _samples_first(tensor: Any) -> Any:
     # Of a batch of one sequence the positions are the samples.
     return tensor[0] if tensor.ndim == 3 and tensor.shape[0] == 1 else tensor
-
-
-def _is_unreadable(tensor: Any) -> bool:
-    torch = _torch()
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or hasattr(tensor, "to_local") or tensor.is_meta:
-        return True
-    # Whatever runs while a CUDA graph is captured runs again with it each time.
-    return bool(tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def _torch() -> Any:

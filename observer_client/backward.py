@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from observer_client.guard import harmless
-from observer_client.hooks import is_compiling
+from observer_client.hooks import is_compiling, is_unreadable
 from observer_client.layout import Layer, thin
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ WATCHED = 3
 """Parameters that are watched: what happens to the gradients of one happens to all of its optimizer."""
 PATIENCE = 64
 """Backward passes that are waited for: of gradient accumulation, or of a loop without an optimizer."""
+MOST_STEPS = 16
+"""Optimizer steps that are waited for, where one of several optimizers steps rarely or holds none of the watched."""
 _COMPARED = 4096
 
 
@@ -51,7 +53,7 @@ class BackwardProbe:
     @property
     def done(self) -> bool:
         """Whether there is no more to wait for."""
-        return self.passes >= PATIENCE * max(1, len(self._watched)) or all(each.steps > 1 for each in self._watched)
+        return self.steps + self.other_steps >= MOST_STEPS or all(each.steps > 1 for each in self._watched)
 
     def _hook(self, watched: _Watched) -> Any:
         @harmless
@@ -62,7 +64,7 @@ class BackwardProbe:
             watched.passes += 1
             if watched.stepped is not None:
                 self._look(watched)
-            elif watched.passes >= PATIENCE:
+            if watched.passes >= PATIENCE:
                 self._release(watched)
 
         return arrived
@@ -71,7 +73,7 @@ class BackwardProbe:
         torch = _torch()
         parameter = watched.parameter()
         left = None if parameter is None else parameter.grad
-        if left is None or left.is_sparse or watched.reset:
+        if left is None or left.is_sparse or is_unreadable(left) or watched.reset:
             watched.reset = True
             return
         with torch.no_grad():
@@ -83,28 +85,26 @@ class BackwardProbe:
                 kept = watched.kept & (part != 0).any()
         watched.kept = kept
 
-    def before(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note that ``optimizer`` is about to step."""
-        held = {id(each) for group in optimizer.param_groups for each in group["params"]}
-        ours = [each for each in self._watched if id(each.parameter()) in held]
-        for each in ours:
-            each.steps += 1
-            if each.steps > 1:
-                self._release(each)
+    def before(self, held: Container[int]) -> None:
+        """Note that an optimizer of the parameters whose ids are ``held`` is about to step."""
+        for each in self._watched:
+            if id(each.parameter()) in held:
+                each.steps += 1
+                if each.steps > 1:
+                    self._release(each)
 
-    def after(self, optimizer: torch.optim.Optimizer, is_ours: bool) -> None:
-        """Note that ``optimizer`` has stepped; ``is_ours`` says whether it holds parameters of the model."""
+    def after(self, held: Container[int], is_ours: bool) -> None:
+        """Note that it has stepped; ``is_ours`` says whether it holds parameters of the model."""
         if not is_ours:
             self.other_steps += 1
             return
         self.steps += 1
-        held = {id(each) for group in optimizer.param_groups for each in group["params"]}
         for each in self._watched:
             parameter = each.parameter()
             if parameter is None or id(parameter) not in held or each.steps != 1:
                 continue
             gradient = parameter.grad
-            if gradient is None or gradient.is_sparse:
+            if gradient is None or is_unreadable(gradient) or gradient.is_sparse:
                 self._release(each)
             else:
                 each.stepped = thin(gradient, _COMPARED)
@@ -134,7 +134,7 @@ def _few(layers: Sequence[Layer]) -> Iterable[Any]:
         if parameter is not None:
             found.append(parameter)
     every = max(1, -(-len(found) // WATCHED))
-    return {id(each): each for each in [*found[:: -every][:WATCHED]]}.values()
+    return {id(each): each for each in [*found[::-every][:WATCHED]]}.values()
 
 
 def _is_plain(parameter: Any) -> bool:

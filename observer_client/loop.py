@@ -29,6 +29,8 @@ class LoopWatch:
         self.validation: ModeTap | None = None
         self._probed: BackwardProbe | None = None
         self._ours: set[int] = set()
+        self._held: dict[int, set[int]] = {}
+        """What optimizers hold, for as long as the probe waits."""
         self._losses: list[LossFacts] = []
         self._masked: Any = None
         self._evaluating: int | None = None
@@ -37,6 +39,7 @@ class LoopWatch:
     def begin(self, layers: Sequence[Layer]) -> None:
         """Begin a window of a model that has ``layers``."""
         self._leave()
+        self._held = {}
         self._ours = {id(each()) for layer in layers for each in layer.parameters}
         self._losses, self._masked, self._evaluating, self._waited = [], None, None, 0
         self.probe = self._probed = BackwardProbe(layers)
@@ -44,17 +47,24 @@ class LoopWatch:
     def before(self, optimizer: torch.optim.Optimizer) -> None:
         """Note that ``optimizer`` is about to step."""
         if self.probe is not None:
-            self.probe.before(optimizer)
+            self.probe.before(self._held_by(optimizer))
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """Note that ``optimizer`` has stepped."""
         if self.probe is None:
             return
-        held = (id(each) for group in optimizer.param_groups for each in group["params"])
-        self.probe.after(optimizer, any(each in self._ours for each in held))
+        held = self._held_by(optimizer)
+        self.probe.after(held, not held.isdisjoint(self._ours))
         if self.probe.done:
             self.probe.leave()
             self.probe = None
+
+    def _held_by(self, optimizer: torch.optim.Optimizer) -> set[int]:
+        held = self._held.get(id(optimizer))
+        if held is None:
+            held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+            self._held[id(optimizer)] = held
+        return held
 
     def note_loss(self, loss: Any, labels: Any = None) -> None:
         """Look at the graph of ``loss``, and with ``labels`` at how many of them it leaves out."""

@@ -19,8 +19,24 @@ _KINDS = {
     "HuberLoss": "squared_error",
 }
 _SHAPES = frozenset(
-    "View UnsafeView ReshapeAlias Squeeze Unsqueeze Transpose T Permute Alias Clone ToCopy Slice Select Index Expand "
-    "Contiguous".split()
+    (
+        "Alias",
+        "Clone",
+        "Contiguous",
+        "Expand",
+        "Index",
+        "Permute",
+        "ReshapeAlias",
+        "Select",
+        "Slice",
+        "Squeeze",
+        "T",
+        "ToCopy",
+        "Transpose",
+        "UnsafeView",
+        "Unsqueeze",
+        "View",
+    )
 )
 """Operations that leave numbers as they are."""
 _AVERAGES = frozenset({"Mean", "Sum", "Div", "Neg"}) | _SHAPES
@@ -63,16 +79,15 @@ def facts_of(loss: Any) -> LossFacts | None:
 
 def _final(node: Any) -> tuple[Any, bool]:
     """Return the node of the loss function, if nothing but a change of scale comes after it; and whether it sums."""
-    summed = False
+    summed = averaged = False
     for _ in range(LONGEST_WALK):
         name = _name(node)
         if name in _KINDS:
-            return node, summed or getattr(node, "_saved_reduction", None) == _SUM
+            return node, not averaged and (summed or getattr(node, "_saved_reduction", None) == _SUM)
         parents = _parents(node)
         if name not in _AVERAGES or len(parents) != 1:
-            return None, False
-        # A sum of a mean, or one that is divided, is none.
-        summed = name == "Sum" or (summed and name not in ("Mean", "Div"))
+            break
+        summed, averaged = summed or name == "Sum", averaged or name in ("Mean", "Div")
         node = parents[0]
     return None, False
 

@@ -11,12 +11,12 @@ _IDLE = ("not-learning", "loss-plateau", *_WASTE)
 _UNRULY = ("loss-divergence", "high-loss-variance", "gradient-instability", "gradient-spike", "overfitting")
 _THROWN = ("learning-rate-too-high", *_UNRULY, *_IDLE)
 
-_STILL = ("not-learning", "learning-rate-too-low", "update-ratio", "no-gradient", "vanishing-gradients", *_IDLE)
+_STILL = ("learning-rate-too-low", "update-ratio", "vanishing-gradients", *_IDLE)
 
 SYMPTOMS: dict[str, tuple[str, ...]] = {
-    "labels-all-masked": ("nan-in-loss", "inf-gradients", "vanishing-gradients", "no-gradient", *_STILL),
+    "labels-all-masked": ("nan-in-loss", "inf-gradients", "no-gradient", *_STILL),
     "optimizer-misses-parameters": ("parameters-not-updated", *_STILL),
-    "missing-zero-grad": ("loss-explosion", "nan-in-loss", "inf-gradients", "loss-spike", *_THROWN),
+    "missing-zero-grad": ("first-epoch-blow-up", "loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
     "softmax-before-cross-entropy": ("loss-below-minimum", *_STILL),
     "loss-below-minimum": ("first-epoch-blow-up", "loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
     "initial-loss": ("learning-rate-too-high", "high-loss-variance", "gradient-instability", "gradient-spike"),

@@ -220,9 +220,7 @@ def two_rates(model):
         pytest.param(
             Training(model=Net(final=nn.LogSoftmax(1)), loss=functional.nll_loss), id="negative log-likelihood"
         ),
-        pytest.param(
-            Training(labels=lambda y: torch.where(torch.arange(6) < 4, -100, y)), id="most labels masked"
-        ),
+        pytest.param(Training(labels=lambda y: torch.where(torch.arange(6) < 4, -100, y)), id="most labels masked"),
         pytest.param(
             Training(loss=lambda z, y: functional.cross_entropy(z, y) - 5.0 * z.std()), id="a term that is negative"
         ),

@@ -86,6 +86,8 @@ def test_ids_of_the_catalogue():
         "frozen-output", "activation-collapse", "redundant-layers", "high-carbon-intensity", "wasted-carbon",
         "unintended-freeze", "gradient-spike", "attention-head-count", "embedding-dimension", "position-encoding",
         "layer-norm-placement", "hidden-size-ratio", "num-layers", "bidirectional-usage", "sequence-length",
+        "parameters-not-updated", "optimizer-misses-parameters", "missing-zero-grad", "no-gradient",
+        "eval-mode-while-training", "train-mode-while-validating", "softmax-before-cross-entropy", "labels-all-masked",
     }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def eval_mode_while_training(run: Run, limits: DiagnosticThresholds) -> Iterator
     back, and a pre-trained model that was loaded in this mode.
 
     ## How to fix it
-    Call `model.train()` at the start of each epoch.
+    Put the model into training mode at the start of each epoch.
 
     ```python
     for epoch in range(epochs):

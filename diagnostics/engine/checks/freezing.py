@@ -11,8 +11,8 @@ from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 _ON_PURPOSE = re.compile(
-    r"pre_?train|fine_?tun|\b(q|d)?lora|peft|adapter|transfer|backbone|probe|linear_eval|distil|teacher|head_?only"
-    r"|trainable|from_checkpoint|init_from|prompt_?tun",
+    r"pre[-_ ]?train|fine[-_ ]?tun|\b(q|d)?lora|peft|adapter|transfer|backbone|probe|linear_eval|distil|teacher"
+    r"|head_?only|trainable|from_checkpoint|init_from|prompt_?tun",
     re.IGNORECASE,
 )
 _SAID = re.compile(r"froze|freez", re.IGNORECASE)

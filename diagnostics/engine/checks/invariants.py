@@ -38,6 +38,10 @@ def _was(run: Run, statistic: str, layer: int) -> bool:
     return bool((run.layer_matrix(statistic).values[:, layer] == 1).any())
 
 
+def _any(run: Run, count: str) -> bool:
+    return bool((run.column(f"loop.{count}").values > 0).any())
+
+
 def _all_hit(run: Run, layers: list[int]) -> bool:
     return len(layers) == np.count_nonzero(run.layer_matrix("unchanged").seen.any(axis=0))
 
@@ -61,7 +65,8 @@ def _finding(run: Run, layers: list[int], statistic: str, said: str, limits: Dia
         layer=run.layers[worst],
         key=f"layers.{statistic}",
         value=len(layers),
-        evidence=evidence([], epochs, [], limits, "invariant_steps") | {"layers": [run.layers[each] for each in layers]},
+        evidence=evidence([], epochs, [], limits, "invariant_steps")
+        | {"layers": [run.layers[each] for each in layers]},
     )
 
 
@@ -104,18 +109,20 @@ def parameters_not_updated(run: Run, limits: DiagnosticThresholds) -> Iterator[F
     if not layers:
         return
     if _all_hit(run, layers) and not any(_was(run, "optimized", each) for each in layers):
-        if (run.column("loop.backward_passes").values > 0).any():
+        if _any(run, "backward_passes"):
             yield _nothing_changes(run, layers, limits)
         return
     gradient = run.layer_matrix("gradient_norm_max").values
     moved = [each for each in layers if _was(run, "optimized", each) and (gradient[:, each] > 0).any()]
     if moved:
-        said = f"The parameters of {_names(run, moved)} get a gradient and are stepped, and not one bit of them changes."
+        said = (
+            f"The parameters of {_names(run, moved)} get a gradient and are stepped, and not one bit of them changes."
+        )
         yield _finding(run, moved, "unchanged", said, limits)
 
 
 def _nothing_changes(run: Run, layers: list[int], limits: DiagnosticThresholds) -> Finding:
-    others = (run.column("loop.other_optimizer_steps").values > 0).any()
+    others = _any(run, "other_optimizer_steps")
     why = (
         "the optimizer that steps holds none of the model's parameters"
         if others
@@ -163,13 +170,14 @@ def optimizer_misses_parameters(run: Run, limits: DiagnosticThresholds) -> Itera
     optimized = run.layer_matrix("optimized")
     missed = [each for each in layers if (optimized.values[:, each] == 0).any() and not _was(run, "optimized", each)]
     if missed:
-        said = f"{_names(run, missed)}: trainable, in no optimizer that steps, and the same to the bit in the whole run."
+        said = (
+            f"{_names(run, missed)}: trainable, in no optimizer that steps, and the same to the bit in the whole run."
+        )
         found = _finding(run, missed, "optimized", said, limits)
         found.severity = IssueSeverity.info if told_on_purpose(run) else None
         yield found
-    elif layers and _all_hit(run, layers) and (run.column("loop.other_optimizer_steps").values > 0).any():
-        if (run.column("loop.backward_passes").values > 0).any():
-            yield _nothing_changes(run, layers, limits)
+    elif layers and _all_hit(run, layers) and _any(run, "backward_passes") and _any(run, "other_optimizer_steps"):
+        yield _nothing_changes(run, layers, limits)
 
 
 @check(

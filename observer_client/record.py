@@ -160,11 +160,9 @@ class Loop:
     """What the training loop was seen to do in the sampled steps of one window. A fact, or not looked at: None."""
 
     backward_passes: int | None = None
-    """Passes that reached the model's parameters; counted until an optimizer has stepped twice, 64 at most."""
     optimizer_steps: int | None = None
-    """Steps of optimizers that hold parameters of the model, counted meanwhile."""
     other_optimizer_steps: int | None = None
-    """Steps of optimizers that hold none."""
+    """Steps of optimizers that hold parameters of the model, or none; all three count until one has stepped twice."""
     gradients_kept: bool | None = None
     """Whether the gradients of one optimizer step were there, untouched, when the next backward pass came."""
     evaluating_modules: int | None = None
@@ -172,7 +170,7 @@ class Loop:
     validating_in_training_mode: bool | None = None
     """Whether all passes without gradients after the window's last step ran with dropout or batch normalization on."""
     losses_seen: int | None = None
-    """Losses whose graph was looked at; of these were nothing but, up to a positive factor:"""
+    """Losses whose graph was looked at; how many were nothing but:"""
     cross_entropy: int | None = None
     binary_cross_entropy: int | None = None
     squared_error: int | None = None

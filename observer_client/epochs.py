@@ -9,6 +9,7 @@ from typing import Any
 from observer_client import machine
 from observer_client.carbon import CarbonMeter
 from observer_client.config import ObserverConfig
+from observer_client.extras import Extras
 from observer_client.guard import harmless
 from observer_client.layers import LayerWatch
 from observer_client.profiler import StepProfile
@@ -23,7 +24,12 @@ class EpochWriter:
         self.next = 0
         self.profile: StepProfile | None = None
         """The step of this epoch that was profiled."""
-        self.layers = LayerWatch(config.layer_health_every)
+        extras = Extras(
+            gradient_histograms=config.track_gradient_histogram,
+            activation_histograms=config.track_activation_histogram,
+            attention=config.track_attention_patterns,
+        )
+        self.layers = LayerWatch(config.layer_health_every, extras)
         self._attempts: dict[int, int] = {}
         self._memory = config.track_memory
         on = config.mode != "disabled"
@@ -48,6 +54,7 @@ class EpochWriter:
         self._add_steps(record, window, now)
         for each in metrics:
             self._add_metrics(record, each)
+        record.loop = self.layers.read_loop()
         record.layer_health = self.layers.read()
         self._add_readings(record)
         return record

@@ -181,6 +181,7 @@ class Observer:
         try:
             output = model(x, y) if criterion is None and takes_targets(model) else model(x)
             logits, loss = loss_of(output, y, criterion)
+            self._layers.note_loss(loss, y)
             profile.mark("forward_pass")
             loss.backward() if backward is None else backward(loss)
             profile.mark("backward_pass")
@@ -237,7 +238,7 @@ class Observer:
             batch_size = told("batch_size", batch_size)
         self._layers.left -= 1
         if self._layers.left < 0:
-            measured = self._layers.turn(now)
+            measured = self._layers.turn(now, loss)
             norm = snapshot(measured) if norm is None else norm
         fresh.append((now, loss if type(loss) is float else snapshot(loss), batch_size, norm, rate, clipped))
         if len(fresh) >= COLLECT_AT:

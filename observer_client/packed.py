@@ -23,6 +23,7 @@ from observer_client.record import (
     Epoch,
     Gradients,
     LayerStats,
+    Loop,
     Loss,
     Memory,
     OperationShare,
@@ -43,6 +44,7 @@ _GROUPS: tuple[tuple[str, type[Any], frozenset[str]], ...] = (
     ("memory", Memory, frozenset()),
     ("system", System, frozenset()),
     ("gradients", Gradients, frozenset()),
+    ("loop", Loop, frozenset()),
     ("profiler", Profile, frozenset({"per_layer", "operation_categories"})),
     ("carbon_emissions", Carbon, frozenset()),
 )

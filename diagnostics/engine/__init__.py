@@ -66,6 +66,14 @@ check_loss_spike = on_epochs("loss-spike")
 check_oscillation = on_epochs("oscillation")
 check_weight_collapse = on_epochs("weight-collapse")
 check_unintended_freeze = on_architecture("unintended-freeze")
+check_parameters_not_updated = on_epochs("parameters-not-updated")
+check_optimizer_misses_parameters = on_epochs("optimizer-misses-parameters")
+check_missing_zero_grad = on_epochs("missing-zero-grad")
+check_no_gradient = on_epochs("no-gradient")
+check_eval_mode_while_training = on_epochs("eval-mode-while-training")
+check_train_mode_while_validating = on_epochs("train-mode-while-validating")
+check_softmax_before_cross_entropy = on_epochs("softmax-before-cross-entropy")
+check_labels_all_masked = on_epochs("labels-all-masked")
 _check_attention_head_count = on_architecture("attention-head-count")
 _check_embedding_dimension = on_architecture("embedding-dimension")
 _check_position_encoding = on_architecture("position-encoding")
@@ -125,6 +133,7 @@ __all__ = [
     "check_diminishing_returns",
     "check_early_stop_opportunity",
     "check_error_logs",
+    "check_eval_mode_while_training",
     "check_exploding_gradients",
     "check_first_epoch_blow_up",
     "check_frozen_output",
@@ -136,6 +145,7 @@ __all__ = [
     "check_high_loss_variance",
     "check_inf_gradients",
     "check_initial_loss",
+    "check_labels_all_masked",
     "check_learning_rate_schedule",
     "check_learning_rate_too_high",
     "check_learning_rate_too_low",
@@ -145,16 +155,22 @@ __all__ = [
     "check_loss_plateau",
     "check_loss_spike",
     "check_memory_growth",
+    "check_missing_zero_grad",
     "check_nan_in_loss",
+    "check_no_gradient",
     "check_not_learning",
+    "check_optimizer_misses_parameters",
     "check_oscillation",
     "check_over_parameterized_layer",
     "check_overfitting",
+    "check_parameters_not_updated",
     "check_profiler_hotspot",
     "check_redundant_layers",
     "check_saturated_activation",
     "check_slow_epoch",
+    "check_softmax_before_cross_entropy",
     "check_throughput_degradation",
+    "check_train_mode_while_validating",
     "check_unintended_freeze",
     "check_update_ratio",
     "check_vanishing_gradients",

@@ -18,6 +18,8 @@ _UNSTABLE = ("learning-rate-too-high", "first-epoch-blow-up", *_LOST, *_UNRULY, 
 _UNTRAINED = ("learning-rate-too-low", "update-ratio", *_IDLE)
 _CUT_OFF = ("redundant-layers", *_UNTRAINED)
 
+_STILL = ("learning-rate-too-low", "update-ratio", "vanishing-gradients", *_IDLE)
+
 SYMPTOMS: dict[str, tuple[str, ...]] = {
     # Exact facts about the code: whatever else is seen may follow from them.
     "labels-all-masked": (*_LOST, *_IDLE, "no-gradient", "vanishing-gradients", "parameters-not-updated"),
@@ -25,7 +27,7 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "amp-overflow": ("parameters-not-updated", *_LOST, *_SPIKES, *_UNTRAINED),
     "parameters-not-updated": (*_MUTE, *_UNTRAINED),
     "missing-zero-grad": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
-    "softmax-before-cross-entropy": ("vanishing-gradients", *_UNTRAINED),
+    "softmax-before-cross-entropy": ("loss-below-minimum", "vanishing-gradients", *_UNTRAINED),
     "loss-below-minimum": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
     "data-leakage": ("overfitting",),
     "class-imbalance": ("overfitting", *_WASTE),

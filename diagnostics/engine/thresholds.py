@@ -110,6 +110,12 @@ class DiagnosticThresholds:
     gradient_spike_z: float = _limit(8.0, "sigmas", "Height of a spike of the logarithm of the gradient norm.")
     gradient_spike_ratio: float = _limit(10.0, "ratio", "Height of a spike over the median before it.")
 
+    # Exact invariants: nothing but the length of what was seen decides.
+    invariant_steps: int = _count(
+        64, "steps", "Steps in which nothing changed, or no gradient came: more than gradients are accumulated over."
+    )
+    invariant_windows: int = _count(5, "windows", "The same in windows, for runs of few steps.")
+
     # The guide's rules: speed, memory, machine.
     throughput_drop_pct: float = _share(0.20, "Drop of the samples per second below the fastest epoch so far.")
     memory_growth_pct: float = _limit(0.25, "share", "Growth of the memory in use from the first epoch to the last.")

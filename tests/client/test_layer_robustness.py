@@ -69,14 +69,14 @@ def test_hooks_are_there_for_sampled_steps_only(observe):
     model, seen = net(), []
     observer = observe(layer_health_every=3)
     observer.register_model(model)
-    train(observer, model, batches(1))
+    train(observer, model, batches(6))
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     for number, (x, y) in enumerate(batches(6)):
         seen.append(hooks(model))
         functional.cross_entropy(model(x), y).backward()
         sgd.step()
         observer.step(number, 1.0)
-    assert seen == [3, 0, 0, 3, 0, 0]
+    assert seen == [4, 0, 0, 4, 0, 0]
 
 
 @pytest.mark.parametrize("how", ["no_grad", "eval mode"])
@@ -338,6 +338,5 @@ def test_a_failure_of_ours_is_said_and_survived(observe, forgiving, monkeypatch,
     monkeypatch.setattr("observer_client.layout.norms_of", broken)
     model = net()
     observer = start(observe, model)
-    with pytest.raises(KeyError, match="layer_health"):
-        train(observer, model, batches())
+    assert "gradient_norm_mean" not in train(observer, model, batches())["layers"]["0"]
     assert caplog.text.count("no such kernel") == 1

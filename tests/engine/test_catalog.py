@@ -93,6 +93,8 @@ def test_ids_of_the_catalogue():
         "attention-entropy",
         "learning-rate-schedule", "loss-spike", "oscillation", "weight-collapse",
         "below-baseline", "larger-than-baseline",
+        "parameters-not-updated", "optimizer-misses-parameters", "missing-zero-grad", "no-gradient",
+        "eval-mode-while-training", "train-mode-while-validating", "softmax-before-cross-entropy", "labels-all-masked",
     }  # fmt: skip
 
 

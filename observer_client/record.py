@@ -42,6 +42,13 @@ class Throughput:
     samples_processed: float | None = None
     batches_per_second: float | None = None
     data_wait_seconds: float | None = None
+    """Seconds that the steps of the window waited for batches, where they came through `Observer.data`."""
+    data_wait_share: float | None = None
+    """Share of the steps' time spent waiting for batches."""
+    data_wait_steps: int | None = None
+    """How many waits the share was measured on."""
+    data_wait_estimated: bool | None = None
+    """Whether the share is that from the end of a step to the next forward pass, of sampled steps."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +62,8 @@ class Memory:
     gpu_reserved_mb: float | None = None
     gpu_peak_mb: float | None = None
     gpu_total_mb: float | None = None
+    gpu_used_mb: float | None = None
+    """Of the whole device, other processes included."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,6 +183,66 @@ class Gradients:
 
 
 @dataclass(slots=True, kw_only=True)
+class Phases:
+    """Where the time of a step went: means over ``steps`` sampled steps, in seconds of the program's own clock.
+
+    ``backward_seconds`` runs from the end of the forward pass to the optimizer, so the loss is part of it. On a GPU,
+    which lags behind the program, only ``data_seconds`` is told.
+    """
+
+    steps: int | None = None
+    data_seconds: float | None = None
+    forward_seconds: float | None = None
+    backward_seconds: float | None = None
+    optimizer_seconds: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class DataFigures:
+    """What went into the model. Shares are 0 to 1; input figures are over the window's first batches.
+
+    ``input_*`` describe the largest floating-point input, ``input_mean``, ``input_std`` and the extremes by its finite
+    numbers. ``train_samples`` and ``val_samples`` count the distinct samples that `Observer.watch_data` compared,
+    ``overlap_share`` is the part of the latter that is among the former, ``duplicate_share`` the part of the training
+    samples that repeat another one.
+    """
+
+    input_mean: float | None = None
+    input_std: float | None = None
+    input_min: float | None = None
+    input_max: float | None = None
+    input_non_finite_share: float | None = None
+    padding_share: float | None = None
+    masked_label_share: float | None = None
+    train_samples: int | None = None
+    val_samples: int | None = None
+    overlap_share: float | None = None
+    duplicate_share: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LossScale:
+    """The gradient scaler of float16 training in one window: its scale at the end, and what it did."""
+
+    scale: float | None = None
+    updates: int | None = None
+    skipped: int | None = None
+    """Updates that threw a step away because of an infinite or NaN gradient."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ClassCounts:
+    """Predictions of one window by class: parallel lists, one entry a class.
+
+    ``support`` counts the samples of a class, ``predicted`` how often it was the answer, ``correct`` how often rightly.
+    """
+
+    support: list[int] = field(default_factory=list)
+    predicted: list[int] = field(default_factory=list)
+    correct: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
 class Epoch:
     """One window of training, usually an epoch: everything between two calls of `Observer.flush`."""
 
@@ -192,6 +261,11 @@ class Epoch:
     layer_health: LayerHealth | None = None
     carbon_emissions: Carbon | None = None
     steps: Steps | None = None
+    phases: Phases | None = None
+    data: DataFigures | None = None
+    loss_scale: LossScale | None = None
+    classes: dict[str, ClassCounts] = field(default_factory=dict)
+    """By split: ``train`` and ``val``."""
 
 
 @dataclass(slots=True, kw_only=True)

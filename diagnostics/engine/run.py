@@ -216,7 +216,7 @@ class Run:
         return {}
 
     def steps(self, name: str) -> StepSeries:
-        """Return a step series (a field of `Steps`) of all epochs in order."""
+        """Return a step series (a field of `Steps`) or counts by class ("classes.val.support"), all epochs in order."""
         if name not in self._series:
             self._series[name] = self._joined(name)
         return self._series[name]
@@ -251,6 +251,8 @@ class Run:
             return bool(self.layer_matrix(statistic))
         if group == "steps":
             return statistic in self.series
+        if group == "classes":
+            return need in self.series
         return need in self.names
 
 

@@ -12,6 +12,10 @@ _UNRULY = ("loss-divergence", "high-loss-variance", "gradient-instability", "gra
 _THROWN = ("learning-rate-too-high", *_UNRULY, *_IDLE)
 
 SYMPTOMS: dict[str, tuple[str, ...]] = {
+    "input-scale": ("initial-loss", "first-epoch-blow-up", "loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
+    "amp-overflow": ("parameters-not-updated", "nan-in-loss", "inf-gradients", *_IDLE),
+    "input-bound": ("throughput-degradation", "fail-slow", "slow-step", "slow-epoch", "gpu-underutilized"),
+    "throughput-degradation": ("fail-slow", "slow-step", "slow-epoch"),
     "loss-below-minimum": ("first-epoch-blow-up", "loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
     "initial-loss": ("learning-rate-too-high", "high-loss-variance", "gradient-instability", "gradient-spike"),
     "first-epoch-blow-up": ("loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),

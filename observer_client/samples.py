@@ -104,7 +104,7 @@ def _compare(train: Any, val: Any) -> DataFigures:
 
 def _source(side: Any, most: int) -> Callable[[], Iterator[Any]] | None:
     """Return what yields the hashes of a data set's samples, None where only its items could tell."""
-    data, places = _resolved(getattr(side, "dataset", side))
+    data, places = _resolved(side)
     rows, names = _rows(data), _names(data)
     if rows is not None:
         return lambda: _hashes(rows, _picked(len(rows), places, most))
@@ -114,8 +114,9 @@ def _source(side: Any, most: int) -> Callable[[], Iterator[Any]] | None:
 
 
 def _resolved(data: Any) -> tuple[Any, Sequence[int] | None]:
-    """Follow subsets of subsets down to the data set itself and the places in it."""
+    """Follow a loader, and subsets of subsets, down to the data set itself and the places in it."""
     places: Sequence[int] | None = None
+    data = data if hasattr(data, "indices") else getattr(data, "dataset", data)
     while hasattr(data, "indices") and hasattr(data, "dataset"):
         own = [int(each) for each in data.indices]
         places = own if places is None else [own[place] for place in places]
@@ -130,7 +131,7 @@ def _rows(data: Any) -> Any:
         held = held[0]
     elif held is None:
         # As the small image sets of torchvision keep them.
-        held = getattr(data, "data", data)
+        held = data if hasattr(data, "dtype") else getattr(data, "data", None)
     usable = hasattr(held, "dtype") and getattr(held, "ndim", 0) > 0 and hasattr(held, "reshape")
     return held if usable and hasattr(data, "__len__") and len(held) == len(data) > 0 else None
 

@@ -60,9 +60,9 @@ class Signals:
             record.throughput = Throughput()
         if record.throughput is None:
             return
-        if batches and whole > 0:
+        if batches:
             record.throughput.data_wait_seconds = seconds
-            record.throughput.data_wait_share = min(1.0, seconds / whole)
+            record.throughput.data_wait_share = min(1.0, seconds / whole) if whole > 0 else None
             record.throughput.data_wait_steps, record.throughput.data_wait_estimated = batches, False
         elif sampled is not None:
             record.throughput.data_wait_share = sampled[1]

@@ -135,6 +135,7 @@ class DiagnosticThresholds:
     gpu_memory_pct: float = _share(0.92, "Peak of the GPU memory in use over all there is (TraceML's limit).")
     gpu_memory_growing_pct: float = _share(0.5, "The same from which steady growth counts, too.")
     slow_step_ratio: float = _limit(3.0, "ratio", "Time of a step over the median of the run.")
+    slow_steps: int = _count(3, "steps", "Slow steps (or buckets of steps) below which it is chance.")
     slow_step_pct: float = _share(0.05, "Part of the run's time that slow steps cost beyond what is usual.")
     slow_step_seconds: float = _limit(1.0, "seconds", "The same in seconds, below which nobody waits.")
     fail_slow_pct: float = _share(

@@ -36,8 +36,8 @@ def input_bound(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ## What it does
     Takes the share of the steps' time that was spent waiting for batches: exact where they come through
     ``obs.data(loader)``, else the time from the end of a step to the next forward pass, of sampled steps. More than
-    20 % is a finding. The robust profile asks for 20 waits, two milliseconds each, and three in ten epochs; and the GPU,
-    where its load is known, must not be busy meanwhile.
+    20 % is a finding. The robust profile asks for 20 waits, two milliseconds each, and three in ten epochs; and the
+    GPU, where its load is known, must not be busy meanwhile.
 
     ## Why it matters
     The processor that trains stands idle for that time. It is often the cheapest speed-up there is.
@@ -111,7 +111,7 @@ def slow_step(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
     ## What it does
     Compares the time of each step (or bucket of steps) with the median of the run; three times as long is slow. The
-    first of each epoch does not count: it starts workers and compiles. Reported if slow steps cost more than 5 % of
+    first of each epoch does not count: it starts workers and compiles. Reported if three or more cost more than 5 % of
     the time beyond what is usual, and a second at least.
 
     ## Why it matters
@@ -129,7 +129,7 @@ def slow_step(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     slow = times.seconds > limits.slow_step_ratio * usual
     beyond = float(((times.seconds - usual) * times.counts)[slow].sum()) if slow.any() else 0.0
     whole = float((times.seconds * times.counts).sum())
-    if beyond < limits.slow_step_seconds or beyond < limits.slow_step_pct * whole:
+    if slow.sum() < limits.slow_steps or beyond < limits.slow_step_seconds or beyond < limits.slow_step_pct * whole:
         return
     worst = int(np.argmax(times.seconds))
     step = times.first[worst]
@@ -172,7 +172,7 @@ def _step_times(run: Run) -> StepTimes:
     title="Training has become slower for good",
     category=IssueCategory.throughput,
     severity=IssueSeverity.warning,
-    scope=Scope.session,
+    scope=Scope.epoch,
     needs=(STEP,),
     section="",
 )
@@ -204,6 +204,7 @@ def fail_slow(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     yield Finding(
         description=f"From epoch {epoch} on a step takes {change.after:.4g} s instead of {change.before:.4g} s, "
         f"{change.after / change.before - 1:.0%} more.",
+        epoch=epoch,
         key=STEP,
         value=change.after,
         evidence=evidence([STEP], [epoch], [change.after], limits, "fail_slow_pct")

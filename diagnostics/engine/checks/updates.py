@@ -99,10 +99,10 @@ def amp_overflow(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     loss.backward()
     ```
     """
-    skipped, updates = (np.nan_to_num(run.column(name).values) for name in (SKIPPED, UPDATES))
+    skipped, updates = (np.fmax(0.0, run.column(name).values) for name in (SKIPPED, UPDATES))
     beyond = np.maximum(0.0, np.cumsum(skipped) - limits.amp_start_skips)
     rows = np.flatnonzero(updates)
-    if not rows.size or beyond[-1] <= limits.amp_skipped_pct * updates.sum():
+    if not rows.size or not beyond[-1] > limits.amp_skipped_pct * updates.sum():
         return
     first, last = int(np.flatnonzero(beyond)[0]), int(rows[-1])
     scale = run.column(SCALE)

@@ -126,7 +126,7 @@ def _resolved(data: Any) -> tuple[Any, Sequence[int] | None]:
 
 def _rows(data: Any) -> Any:
     """Return the inputs of all samples where they lie in one tensor or array, [samples, ...]."""
-    held = getattr(data, "tensors", None)
+    held: Any = getattr(data, "tensors", None)
     if isinstance(held, (tuple, list)) and held:
         held = held[0]
     elif held is None:

@@ -104,15 +104,16 @@ class DiagnosticThresholds:
     padding_pct: float = _share(0.5, "Share of the tokens that is padding (SageMaker Debugger's limit).")
     leakage_pct: float = _share(0.01, "Share of the validation samples that are training samples, too.")
     leakage_duplicates_ratio: float = _limit(
-        2.0, "ratio", "The same over the share of repeated training samples: such data repeats itself by nature."
+        4.0,
+        "ratio",
+        "The same over the share of repeated training samples; in data that repeats itself by nature it is about two.",
     )
     leakage_certain_pct: float = _share(0.5, "The same from which no repetition by nature is believed any more.")
     leakage_closeness_pct: float = _share(
         0.01, "Distance of validation and training loss that is suspiciously small; only a hint."
     )
-    class_recall_ratio: float = _limit(
-        0.5, "ratio", "Recall of a class over the accuracy of all, and its predictions over its samples."
-    )
+    class_recall_ratio: float = _limit(0.2, "ratio", "Recall of an ignored class over the accuracy of all.")
+    class_predicted_ratio: float = _limit(0.5, "ratio", "Predictions of an ignored class over its samples.")
     class_support: int = _count(10, "samples", "Samples of a class below which its recall is chance.")
     class_accuracy: float = _share(0.5, "Accuracy of all classes below which nothing was learned well yet.")
     class_p_value: float = _share(0.001, "Binomial p-value of a recall so low if the class were like all others.")
@@ -136,6 +137,8 @@ class DiagnosticThresholds:
     gpu_memory_growing_pct: float = _share(0.5, "The same from which steady growth counts, too.")
     slow_step_ratio: float = _limit(3.0, "ratio", "Time of a step over the median of the run.")
     slow_steps: int = _count(3, "steps", "Slow steps (or buckets of steps) below which it is chance.")
+    slow_step_z: float = _limit(5.0, "sigmas", "Height of a slow step over the jitter of the steps' logarithm.")
+    slow_steps_pct: float = _share(0.05, "Share of the steps above which slow ones are no exception but the machine.")
     slow_step_pct: float = _share(0.05, "Part of the run's time that slow steps cost beyond what is usual.")
     slow_step_seconds: float = _limit(1.0, "seconds", "The same in seconds, below which nobody waits.")
     fail_slow_pct: float = _share(

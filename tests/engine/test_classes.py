@@ -7,7 +7,7 @@ import pytest
 from diagnostics.engine import Run
 from observer_client.packed import pack
 from observer_client.record import ClassCounts, Epoch
-from tests.engine.tools import BOTH, found, held_back
+from tests.engine.tools import BOTH, found, held_back, network
 
 CHECK = "class-imbalance"
 
@@ -19,6 +19,12 @@ def counted(*classes, split="val", epochs=4):
     return Run.from_epochs([{"classes": {split: counts}} for _ in range(epochs)])
 
 
+FEW = Run.from_epochs(
+    [
+        {"classes": {"val": {"support": [n, 10], "predicted": [hits, 10 + n - hits], "correct": [hits, 7]}}}
+        for n, hits in ((5, 1), (3, 0), (3, 0))
+    ]
+)
 IGNORED = counted((40, 0, 0), (160, 200, 155))
 
 
@@ -28,7 +34,7 @@ IGNORED = counted((40, 0, 0), (160, 200, 155))
     [
         pytest.param(IGNORED, 0.0, [0], id="never given"),
         pytest.param(counted((40, 0, 0), (160, 200, 155), split="train"), 0.0, [0], id="in training data"),
-        pytest.param(counted((40, 15, 12), (160, 185, 155)), 0.3, [0], id="seldom given"),
+        pytest.param(counted((40, 8, 4), (160, 192, 156)), 0.1, [0], id="seldom given"),
         pytest.param(counted((50, 2, 2), (50, 1, 1), (400, 497, 398)), 0.02, [0, 1], id="two of three"),
     ],
 )
@@ -59,11 +65,19 @@ def test_not_ignored(run, profile):
     ("run", "reason"),
     [
         pytest.param(counted((40, 0, 0), (160, 200, 155), epochs=2), "too few to have learned", id="early"),
-        pytest.param(counted((4, 1, 1), (16, 18, 13), epochs=3), "by chance", id="by chance"),
+        pytest.param(FEW, "by chance", id="by chance"),
     ],
 )
 def test_held_back(run, reason):
     assert found(CHECK, run) == [] and reason in held_back(CHECK, run)[0]
+
+
+@pytest.mark.parametrize(("tokens", "reported"), [(2, 0), (5000, 1)], ids=["predicts tokens", "reads tokens"])
+def test_tokens_are_no_classes(tokens, reported):
+    embedding = ("embed", "Embedding", 100, {"category": "embedding", "num_embeddings": tokens})
+    counts = {"support": [40, 160], "predicted": [0, 200], "correct": [0, 155]}
+    run = Run.from_epochs([{"classes": {"val": counts}}] * 3, architecture=network(embedding))
+    assert len(found(CHECK, run)) == reported
 
 
 def test_validation_counts_before_training():

@@ -98,6 +98,17 @@ def test_no_stalls(times, profile):
     assert found("slow-step", timed(times), profile) == []
 
 
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        pytest.param(jittery(jitter=0.8), "steps jitter", id="a crowded machine"),
+        pytest.param(with_stalls(*range(1, 1000, 10), seconds=1.0), "no exception", id="every tenth"),
+    ],
+)
+def test_slow_steps_that_are_no_exception(times, reason):
+    assert found("slow-step", timed(times)) == [] and reason in held_back("slow-step", timed(times))[0]
+
+
 def slower_from(at, by=0.15, jitter=0.03, size=1000):
     return np.where(np.arange(size) < at, 1.0, 1 + by) * jittery(size, jitter)
 

@@ -85,9 +85,10 @@ def class_imbalance(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
 
     ## What it does
     Counts the predictions of the last three epochs by class, of the validation data where they were told, else of the
-    training data. A class is ignored if its recall is less than half of the accuracy and it is predicted less than
+    training data. A class is ignored if its recall is less than a fifth of the accuracy and it is predicted less than
     half as often as it occurs, with ten samples at least and an accuracy of at least 50 %. The robust profile asks for
-    three epochs and a recall that is no chance (binomial, p < 0.001).
+    three epochs and a recall that is no chance (binomial, p < 0.001), and leaves language models out, where the
+    classes are the tokens that go in: some tokens are never the likeliest.
 
     ## Why it matters
     Loss and accuracy look fine, since the class is rare where they are measured or where the model was trained. It is
@@ -105,7 +106,7 @@ def class_imbalance(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     if counts is None or counts.accuracy < limits.class_accuracy:
         return
     low = counts.recall < limits.class_recall_ratio * counts.accuracy
-    rare = counts.predicted < limits.class_recall_ratio * counts.support
+    rare = counts.predicted < limits.class_predicted_ratio * counts.support
     ignored = np.flatnonzero(low & rare & (counts.support >= limits.class_support))
     if ignored.size:
         yield _finding(run, counts, ignored, limits)
@@ -118,13 +119,20 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         if counts is None:
             continue
         certain = [place for place in found.evidence["classes"] if _p_value(counts, place) < limits.class_p_value]
-        if counts.epochs < limits.class_epochs:
+        if _are_tokens(run, counts):
+            found.suppressed = "the classes are the tokens that go in: some are never the likeliest"
+        elif counts.epochs < limits.class_epochs:
             found.suppressed = f"{counts.epochs} epochs are too few to have learned every class"
         elif not certain:
             found.suppressed = "so few samples of the class may be wrong by chance"
         else:
             found = _finding(run, counts, np.array(certain), limits)
         yield found
+
+
+def _are_tokens(run: Run, counts: Counts) -> bool:
+    sizes = {counts.support.size, run.blueprint.classes}
+    return any(each.node is not None and each.node.num_embeddings in sizes for each in run.blueprint.of("embedding"))
 
 
 def _finding(run: Run, counts: Counts, ignored: Ints, limits: DiagnosticThresholds) -> Finding:

@@ -50,6 +50,17 @@ check_redundant_layers = on_epochs("redundant-layers")
 check_high_carbon_intensity = on_epochs("high-carbon-intensity")
 check_wasted_carbon = on_epochs("wasted-carbon")
 check_gradient_spike = on_epochs("gradient-spike")
+check_amp_overflow = on_epochs("amp-overflow")
+check_class_imbalance = on_epochs("class-imbalance")
+check_clipping_fraction = on_epochs("clipping-fraction")
+check_data_leakage = on_epochs("data-leakage")
+check_fail_slow = on_epochs("fail-slow")
+check_gpu_memory_pressure = on_epochs("gpu-memory-pressure")
+check_gpu_underutilized = on_epochs("gpu-underutilized")
+check_input_bound = on_epochs("input-bound")
+check_input_scale = on_epochs("input-scale")
+check_padding_waste = on_epochs("padding-waste")
+check_slow_step = on_epochs("slow-step")
 check_unintended_freeze = on_architecture("unintended-freeze")
 _check_attention_head_count = on_architecture("attention-head-count")
 _check_embedding_dimension = on_architecture("embedding-dimension")
@@ -94,16 +105,23 @@ __all__ = [
     "_check_position_encoding",
     "_check_sequence_length",
     "check_activation_collapse",
+    "check_amp_overflow",
     "check_backward_dominance",
+    "check_class_imbalance",
+    "check_clipping_fraction",
     "check_compute_inefficient_layer",
+    "check_data_leakage",
     "check_dead_neurons",
     "check_device_underutilization",
     "check_diminishing_returns",
     "check_early_stop_opportunity",
     "check_error_logs",
+    "check_fail_slow",
     "check_first_epoch_blow_up",
     "check_frozen_output",
     "check_fwd_bwd_ratio",
+    "check_gpu_memory_pressure",
+    "check_gpu_underutilized",
     "check_gradient_instability",
     "check_gradient_spike",
     "check_high_carbon_intensity",
@@ -111,6 +129,8 @@ __all__ = [
     "check_high_loss_variance",
     "check_inf_gradients",
     "check_initial_loss",
+    "check_input_bound",
+    "check_input_scale",
     "check_learning_rate_too_high",
     "check_learning_rate_too_low",
     "check_loss_below_minimum",
@@ -122,9 +142,11 @@ __all__ = [
     "check_not_learning",
     "check_over_parameterized_layer",
     "check_overfitting",
+    "check_padding_waste",
     "check_profiler_hotspot",
     "check_redundant_layers",
     "check_slow_epoch",
+    "check_slow_step",
     "check_throughput_degradation",
     "check_unintended_freeze",
     "check_vanishing_gradients",

@@ -8,7 +8,7 @@ from typing import Any
 from observer_client.guard import harmless
 from observer_client.hooks import tensors
 from observer_client.layout import thin
-from observer_client.record import DataFigures
+from observer_client.signal_records import DataFigures
 
 LOOKS = 4
 """Batches of a window whose inputs are looked at."""

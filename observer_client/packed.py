@@ -20,21 +20,18 @@ from typing import Any
 
 from observer_client.record import (
     Carbon,
-    ClassCounts,
-    DataFigures,
     Epoch,
     Gradients,
     LayerStats,
     Loss,
-    LossScale,
     Memory,
     OperationShare,
-    Phases,
     Profile,
     Steps,
     System,
     Throughput,
 )
+from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases
 
 MAGIC = b"MLD1"
 FLOAT32_MAX = 3.4028234663852886e38

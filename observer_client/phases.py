@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from observer_client.guard import harmless
 from observer_client.hooks import Hook, is_compiled, is_compiling
-from observer_client.record import Phases
+from observer_client.signal_records import Phases
 from observer_client.steps import StepBook
 
 if TYPE_CHECKING:

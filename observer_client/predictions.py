@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from observer_client.guard import harmless
-from observer_client.record import ClassCounts
+from observer_client.signal_records import ClassCounts
 
 MOST_CLASSES = 1000
 """Classes above this are not told apart: a vocabulary is no set of classes."""

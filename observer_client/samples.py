@@ -13,7 +13,7 @@ from typing import Any
 
 from observer_client.guard import harmless
 from observer_client.hooks import tensors
-from observer_client.record import DataFigures
+from observer_client.signal_records import DataFigures
 
 MOST = {"train": 1_000_000, "val": 100_000}
 """Samples looked at of each."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from observer_client.guard import harmless
-from observer_client.record import LossScale
+from observer_client.signal_records import LossScale
 
 
 class ScalerWatch:

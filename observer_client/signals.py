@@ -14,9 +14,10 @@ from observer_client.loading import Batches, DataWait
 from observer_client.nvml import GpuMeter
 from observer_client.phases import PhaseWatch
 from observer_client.predictions import ClassCounter
-from observer_client.record import DataFigures, Epoch, Memory, System, Throughput
+from observer_client.record import Epoch, Memory, System, Throughput
 from observer_client.samples import SampleWatch
 from observer_client.scaler import ScalerWatch
+from observer_client.signal_records import DataFigures
 from observer_client.steps import StepBook
 from observer_client.window import Window
 

@@ -16,7 +16,8 @@ from diagnostics.engine.docs import index, main, outdated, page, pages, threshol
 from diagnostics.engine.registry import Scope, check
 from diagnostics.engine.thresholds import DEFAULTS
 from observer_client.packed import CLASS_SERIES, SCALARS
-from observer_client.record import ClassCounts, LayerStats, Steps
+from observer_client.record import LayerStats, Steps
+from observer_client.signal_records import ClassCounts
 from tests.engine.tools import BOTH
 
 ROOT = Path(__file__).parents[2]

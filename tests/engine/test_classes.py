@@ -6,7 +6,8 @@ import pytest
 
 from diagnostics.engine import Run
 from observer_client.packed import pack
-from observer_client.record import ClassCounts, Epoch
+from observer_client.record import Epoch
+from observer_client.signal_records import ClassCounts
 from tests.engine.tools import BOTH, found, held_back, network
 
 CHECK = "class-imbalance"

@@ -12,8 +12,6 @@ from diagnostics.engine import Run, diagnose
 from observer_client.packed import pack
 from observer_client.record import (
     Carbon,
-    ClassCounts,
-    DataFigures,
     Epoch,
     LayerCorrelation,
     LayerHealth,
@@ -25,6 +23,7 @@ from observer_client.record import (
     Steps,
     plain,
 )
+from observer_client.signal_records import ClassCounts, DataFigures
 
 NAN, INF = math.nan, math.inf
 

@@ -85,11 +85,14 @@ class ObserverConfig:
     """Gradients, weights and outputs of each layer, from a few sampled steps an epoch."""
     layer_health_every: int = setting("layer_health_every", 0)
     """Sample one step in so many. 0 says about one in 15, fewer where that would cost more than 1 % of the time."""
+    track_phases: bool = setting("track_phases", True)
+    """Where the time of sampled steps goes, and the scale of what goes into the model."""
     track_carbon_emissions: bool = setting("track_carbon_emissions", False)
     """Energy and CO2 by CodeCarbon, where it is installed."""
     profile_at_step: int = setting("profile_at_step", 0)
     """The step of each epoch to profile, counted from 0."""
     track_per_class_metrics: bool = setting("track_per_class_metrics", False)
+    """Count the predictions of `Observer.profile_step` by class; those told to `observe_predictions` always are."""
     track_learning_rate: bool = setting("track_learning_rate", True)
     track_gradient_histogram: bool = setting("track_gradient_histogram", False)
     """How large the gradients of each layer are, once an epoch, in the bins of `record.HISTOGRAM_EDGES`."""

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases
+
 FORMAT = 1
 """Version of this format. Raised when a field changes its meaning, not when one is added."""
 
@@ -46,6 +48,13 @@ class Throughput:
     samples_processed: float | None = None
     batches_per_second: float | None = None
     data_wait_seconds: float | None = None
+    """Seconds that the steps of the window waited for batches, where they came through `Observer.data`."""
+    data_wait_share: float | None = None
+    """Share of the steps' time spent waiting for batches."""
+    data_wait_steps: int | None = None
+    """How many waits the share was measured on."""
+    data_wait_estimated: bool | None = None
+    """Whether the share is that from the end of a step to the next forward pass, of sampled steps."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +68,8 @@ class Memory:
     gpu_reserved_mb: float | None = None
     gpu_peak_mb: float | None = None
     gpu_total_mb: float | None = None
+    gpu_used_mb: float | None = None
+    """Of the whole device, other processes included."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -240,6 +251,11 @@ class Epoch:
     layer_health: LayerHealth | None = None
     carbon_emissions: Carbon | None = None
     steps: Steps | None = None
+    phases: Phases | None = None
+    data: DataFigures | None = None
+    loss_scale: LossScale | None = None
+    classes: dict[str, ClassCounts] = field(default_factory=dict)
+    """By split: ``train`` and ``val``."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -65,6 +65,17 @@ check_learning_rate_schedule = on_epochs("learning-rate-schedule")
 check_loss_spike = on_epochs("loss-spike")
 check_oscillation = on_epochs("oscillation")
 check_weight_collapse = on_epochs("weight-collapse")
+check_amp_overflow = on_epochs("amp-overflow")
+check_class_imbalance = on_epochs("class-imbalance")
+check_clipping_fraction = on_epochs("clipping-fraction")
+check_data_leakage = on_epochs("data-leakage")
+check_fail_slow = on_epochs("fail-slow")
+check_gpu_memory_pressure = on_epochs("gpu-memory-pressure")
+check_gpu_underutilized = on_epochs("gpu-underutilized")
+check_input_bound = on_epochs("input-bound")
+check_input_scale = on_epochs("input-scale")
+check_padding_waste = on_epochs("padding-waste")
+check_slow_step = on_epochs("slow-step")
 check_unintended_freeze = on_architecture("unintended-freeze")
 check_parameters_not_updated = on_epochs("parameters-not-updated")
 check_optimizer_misses_parameters = on_epochs("optimizer-misses-parameters")
@@ -125,8 +136,12 @@ __all__ = [
     "alike",
     "check_activation_collapse",
     "check_activation_outliers",
+    "check_amp_overflow",
     "check_backward_dominance",
+    "check_class_imbalance",
+    "check_clipping_fraction",
     "check_compute_inefficient_layer",
+    "check_data_leakage",
     "check_dead_neurons",
     "check_dead_relu",
     "check_device_underutilization",
@@ -135,9 +150,12 @@ __all__ = [
     "check_error_logs",
     "check_eval_mode_while_training",
     "check_exploding_gradients",
+    "check_fail_slow",
     "check_first_epoch_blow_up",
     "check_frozen_output",
     "check_fwd_bwd_ratio",
+    "check_gpu_memory_pressure",
+    "check_gpu_underutilized",
     "check_gradient_instability",
     "check_gradient_spike",
     "check_high_carbon_intensity",
@@ -145,6 +163,8 @@ __all__ = [
     "check_high_loss_variance",
     "check_inf_gradients",
     "check_initial_loss",
+    "check_input_bound",
+    "check_input_scale",
     "check_labels_all_masked",
     "check_learning_rate_schedule",
     "check_learning_rate_too_high",
@@ -163,11 +183,13 @@ __all__ = [
     "check_oscillation",
     "check_over_parameterized_layer",
     "check_overfitting",
+    "check_padding_waste",
     "check_parameters_not_updated",
     "check_profiler_hotspot",
     "check_redundant_layers",
     "check_saturated_activation",
     "check_slow_epoch",
+    "check_slow_step",
     "check_softmax_before_cross_entropy",
     "check_throughput_degradation",
     "check_train_mode_while_validating",

@@ -219,7 +219,7 @@ class Run:
         return {}
 
     def steps(self, name: str) -> StepSeries:
-        """Return a step series (a field of `Steps`) of all epochs in order."""
+        """Return a step series (a field of `Steps`) or counts by class ("classes.val.support"), all epochs in order."""
         if name not in self._series:
             self._series[name] = self._joined(name)
         return self._series[name]
@@ -257,6 +257,8 @@ class Run:
             return statistic in self.series
         if group == "baseline":
             return self._has_baseline(statistic)
+        if group == "classes":
+            return need in self.series
         return need in self.names
 
     def _has_baseline(self, figure: str) -> bool:

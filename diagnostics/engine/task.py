@@ -18,7 +18,9 @@ _CROSS_ENTROPY = re.compile(r"cross_?entropy|^ce(_?loss)?$|^bce|softmax_?loss", 
 _NEVER_NEGATIVE = re.compile(
     r"^(mse|l1|l2|mae|rmse|bce|huber|smooth_?l1|hinge)|squared_?error|absolute_?error|focal", re.IGNORECASE
 )
-_TRAINED_BEFORE = r"pre_?train|fine_?tun|\b(q|d)?lora|peft|adapter|head_?only|linear_?(eval|probe)|prompt_?tun"
+_TRAINED_BEFORE = (
+    r"pre[-_ ]?train|fine[-_ ]?tun|\b(q|d)?lora|peft|adapter|head[-_ ]?only|linear[-_ ]?(eval|probe)|prompt[-_ ]?tun"
+)
 _REUSED = re.compile(
     rf"{_TRAINED_BEFORE}|transfer|backbone|probe|distil|teacher(?!_?forc)|trainable|from_checkpoint|init_from",
     re.IGNORECASE,

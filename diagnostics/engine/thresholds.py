@@ -115,6 +115,71 @@ class DiagnosticThresholds:
         64, "steps", "Steps in which nothing changed, or no gradient came: more than gradients are accumulated over."
     )
     invariant_windows: int = _count(5, "windows", "The same in windows, for runs of few steps.")
+    # Checks beyond the guide: data.
+    input_wait_pct: float = _share(
+        0.20, "Share of the steps' time spent waiting for batches; TraceML calls 10 % notable and 20 % critical."
+    )
+    input_wait_seconds: float = _limit(
+        2e-3, "seconds", "Wait of a step below which it is the cost of any loop, not of a slow loader."
+    )
+    input_wait_steps: int = _count(20, "steps", "Waits that must have been measured before they are judged.")
+    input_wait_epochs_pct: float = _share(
+        0.3, "Share of the epochs that must wait so: a cold cache makes one slow epoch, not a slow loader."
+    )
+    busy_gpu_percent: float = _limit(
+        90.0, "percent", "Load above which a GPU is kept busy, whatever the program waits for.", high=100.0
+    )
+    input_scale: float = _limit(
+        10.0, "root mean square", "Size of the inputs; initializations expect about 1 (AutoTrainer's limit)."
+    )
+    input_start_ratio: float = _limit(
+        2.0, "ratio", "First loss over that of guessing, below which large inputs do the model no harm."
+    )
+    padding_pct: float = _share(0.5, "Share of the tokens that is padding (SageMaker Debugger's limit).")
+    leakage_pct: float = _share(0.01, "Share of the validation samples that are training samples, too.")
+    leakage_duplicates_ratio: float = _limit(
+        4.0,
+        "ratio",
+        "The same over the share of repeated training samples; in data that repeats itself by nature it is about two.",
+    )
+    leakage_certain_pct: float = _share(0.5, "The same from which no repetition by nature is believed any more.")
+    leakage_closeness_pct: float = _share(
+        0.01, "Distance of validation and training loss that is suspiciously small; only a hint."
+    )
+    class_recall_ratio: float = _limit(0.2, "ratio", "Recall of an ignored class over the accuracy of all.")
+    class_predicted_ratio: float = _limit(0.5, "ratio", "Predictions of an ignored class over its samples.")
+    class_support: int = _count(10, "samples", "Samples of a class below which its recall is chance.")
+    class_accuracy: float = _share(0.5, "Accuracy of all classes below which nothing was learned well yet.")
+    class_p_value: float = _share(0.001, "Binomial p-value of a recall so low if the class were like all others.")
+    class_epochs: int = _count(3, "epochs", "Epochs before a class that is not learned yet counts as ignored.")
+
+    # Checks beyond the guide: updates.
+    clipped_pct: float = _share(
+        0.5, "Share of the steps whose gradient is clipped (Deep Learning Tuning Playbook's limit)."
+    )
+    amp_start_skips: int = _count(
+        20, "steps", "Steps that a gradient scaler may throw away to find its scale, all in all.", low=0
+    )
+    amp_skipped_pct: float = _share(0.01, "Share of all further steps thrown away by the gradient scaler.")
+
+    # Checks beyond the guide: devices and pace.
+    low_gpu_percent: float = _limit(
+        30.0, "percent", "Mean load below which a GPU is hardly used (TraceML's limit).", high=100.0
+    )
+    low_gpu_seconds: float = _limit(30.0, "seconds", "Time with a load known below which a run says nothing about it.")
+    gpu_memory_pct: float = _share(0.92, "Peak of the GPU memory in use over all there is (TraceML's limit).")
+    gpu_memory_growing_pct: float = _share(0.5, "The same from which steady growth counts, too.")
+    slow_step_ratio: float = _limit(3.0, "ratio", "Time of a step over the median of the run.")
+    slow_steps: int = _count(3, "steps", "Slow steps (or buckets of steps) below which it is chance.")
+    slow_step_z: float = _limit(5.0, "sigmas", "Height of a slow step over the jitter of the steps' logarithm.")
+    slow_steps_pct: float = _share(0.05, "Share of the steps above which slow ones are no exception but the machine.")
+    slow_step_pct: float = _share(0.05, "Part of the run's time that slow steps cost beyond what is usual.")
+    slow_step_seconds: float = _limit(1.0, "seconds", "The same in seconds, below which nobody waits.")
+    fail_slow_pct: float = _share(
+        0.10, "Lasting rise of the time of a step; FALCON verifies each change point by 10 %."
+    )
+    fail_slow_p_value: float = _share(0.001, "P-value of the change point (Pettitt's test).")
+    fail_slow_jitter: float = _limit(2.0, "sigmas", "Rise over the jitter of the time of a step on both sides.")
 
     # The guide's rules: speed, memory, machine.
     throughput_drop_pct: float = _share(0.20, "Drop of the samples per second below the fastest epoch so far.")

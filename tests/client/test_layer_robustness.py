@@ -67,7 +67,7 @@ def test_nothing_stays_after_close(observe):
 
 def test_hooks_are_there_for_sampled_steps_only(observe):
     model, seen = net(), []
-    observer = observe(layer_health_every=3)
+    observer = observe(layer_health_every=3, track_phases=False)
     observer.register_model(model)
     train(observer, model, batches(6))
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -288,7 +288,7 @@ def test_a_model_without_a_step_has_no_health(observe):
 
 def test_a_profiled_step_shows_gradients_and_the_next_one_outputs(observe):
     model = net()
-    observer = start(observe, model)
+    observer = start(observe, model, track_phases=False)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     for number, (x, y) in enumerate(batches(2)):
         assert hooks(model) > 0

@@ -17,14 +17,18 @@ from diagnostics.engine.registry import Scope, check
 from diagnostics.engine.sources import SOURCES
 from diagnostics.engine.thresholds import DEFAULTS
 from diagnostics.engine.uses import readers_of, thresholds_of
-from observer_client.packed import SCALARS
+from observer_client.packed import CLASS_SERIES, SCALARS
 from observer_client.record import LayerStats, Steps
+from observer_client.signal_records import ClassCounts
 from tests.engine.tools import BOTH
 
 ROOT = Path(__file__).parents[2]
 HEADINGS = ["What it does", "Why it matters", "How to fix it"]
 WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"}
 WHOLE |= {"baseline.metric", "baseline.parameters"}
+WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"} | {
+    name for name, *_ in CLASS_SERIES
+}
 each_check = pytest.mark.parametrize("found", CHECKS.values(), ids=CHECKS)
 
 
@@ -95,6 +99,8 @@ def test_ids_of_the_catalogue():
         "below-baseline", "larger-than-baseline",
         "parameters-not-updated", "optimizer-misses-parameters", "missing-zero-grad", "no-gradient",
         "eval-mode-while-training", "train-mode-while-validating", "softmax-before-cross-entropy", "labels-all-masked",
+        "class-imbalance", "input-scale", "padding-waste", "data-leakage", "gpu-underutilized", "gpu-memory-pressure",
+        "input-bound", "slow-step", "fail-slow", "clipping-fraction", "amp-overflow",
     }  # fmt: skip
 
 
@@ -146,6 +152,10 @@ layer_health = st.fixed_dictionaries(
     optional={"correlations": st.lists(record_of(("layer_a", "layer_b", "correlation")), max_size=2)},
 )
 groups = {group: record_of([name.partition(".")[2] for name in SCALARS if name.startswith(group)]) for group in GROUPS}
+counts = st.one_of(
+    numbers,
+    st.dictionaries(st.sampled_from(fields_of(ClassCounts)), st.lists(numbers, max_size=4), max_size=3),
+)
 good_loss = st.fixed_dictionaries(
     {"train_mean": st.floats(-3, 3)},
     optional={
@@ -165,6 +175,7 @@ epoch = st.one_of(
             "loss": st.one_of(good_loss, groups["loss"]),
             "layer_health": st.one_of(numbers, layer_health),
             "steps": st.dictionaries(st.sampled_from(fields_of(Steps)), st.lists(numbers, max_size=6), max_size=4),
+            "classes": st.one_of(numbers, st.dictionaries(st.sampled_from(["train", "val"]), counts, max_size=2)),
         },
     ),
 )

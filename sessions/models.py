@@ -54,6 +54,9 @@ class TrainSession(models.Model):
     log_count = models.PositiveIntegerField(default=0)
     train_loss = models.FloatField(null=True, blank=True)
     val_loss = models.FloatField(null=True, blank=True)
+    non_finite = models.JSONField(
+        default=dict, blank=True, help_text="Which of the losses were last NaN or infinite, spelled as on the wire."
+    )
     co2_kg = models.FloatField(null=True, blank=True)
     energy_kwh = models.FloatField(null=True, blank=True)
 

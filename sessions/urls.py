@@ -7,6 +7,5 @@ from sessions import views
 urlpatterns = [
     path("", views.home, name="home"),
     path("projects/<int:pk>", views.project, name="project"),
-    path("sessions/<int:pk>/series", views.series, name="series"),
     path("sessions/<int:pk>/logs", views.logs, name="logs"),
 ]

@@ -1,4 +1,4 @@
-"""Pages of what was observed: the home page, a project's sessions, a session's curves and log."""
+"""Pages of what was observed: the home page, a project's sessions, a session's log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import Count, DurationField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
@@ -32,7 +32,6 @@ LEVELS = {
     "warning": ("WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"),
     "error": ("ERROR", "CRITICAL", "FATAL"),
 }
-SERIES = ("epoch", "train_loss", "val_loss", "learning_rate", "samples_per_second", "process_rss_mb", "co2_kg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +145,6 @@ def _sorted(sessions: QuerySet[TrainSession], sort: str) -> QuerySet[TrainSessio
     place = {"nulls_last": True} if column.nulls else {}
     terms = [F(name).desc(**place) if sort.startswith("-") else F(name).asc(**place) for name in column.fields]
     return sessions.order_by(*terms, "-pk")
-
-
-@require_safe
-def series(request: HttpRequest, pk: int) -> JsonResponse:
-    """Return a session's columns for its charts: parallel lists, ``null`` where a value is absent or not finite.
-
-    ``non_finite`` lists the epochs in which some number was NaN or infinite.
-    """
-    session = get_object_or_404(TrainSession.objects.visible_to(request.user).only("pk"), pk=pk)
-    rows = list(session.steps.order_by("epoch").values_list(*SERIES, "non_finite"))
-    columns = dict(zip(SERIES, zip(*(row[:-1] for row in rows), strict=True), strict=True)) if rows else {}
-    body = {name: columns.get(name, ()) for name in SERIES}
-    return JsonResponse({**body, "non_finite": [row[0] for row in rows if row[-1]]})
 
 
 @require_safe

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from diagnostics.services.actions import Action, suggested_actions
 from diagnostics.services.answers import health_body, is_answered, run_body, trend_body
+from diagnostics.services.evidence import Drawing, draw
+from diagnostics.services.heat import Heat, Strip, heat
 from diagnostics.services.judging import load_run
+from diagnostics.services.observed import observed
 from diagnostics.services.orders import (
     diagnose_now,
     mark_due,
@@ -13,16 +17,32 @@ from diagnostics.services.orders import (
     wait_for,
     work,
 )
+from diagnostics.services.pinning import pin_baseline
+from diagnostics.services.plots import AXES, Chart, Plot, charts, plot
 
 __all__ = [
+    "AXES",
+    "Action",
+    "Chart",
+    "Drawing",
+    "Heat",
+    "Plot",
+    "Strip",
+    "charts",
     "diagnose_now",
+    "draw",
+    "heat",
     "health_body",
     "is_answered",
     "load_run",
     "mark_due",
+    "observed",
+    "plot",
+    "pin_baseline",
     "request_diagnosis",
     "resume",
     "run_body",
+    "suggested_actions",
     "sweep",
     "trend_body",
     "wait_for",

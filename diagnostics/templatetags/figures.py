@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -37,7 +37,6 @@ BANDS = (
 
 LONGEST_LIST = 12
 LONGEST_TEXT = 300
-LAYERS_SHOWN = 100
 SILENT_AFTER_SECONDS = 300
 FIVE_LINES = """\
 from observer_client import Observer
@@ -89,6 +88,14 @@ def _decimal(value: float) -> str:
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("∞" if value > 0 else "−∞")
     return f"{value:,.0f}" if abs(value) >= 10_000 and abs(value) < 1e15 else f"{value:.4g}"
+
+
+@register.filter
+def setting(value: Any) -> str:
+    """Return the value of a setting in few words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {figure(each)}" for name, each in value.items() if each not in (None, ""))
+    return ", ".join(map(str, value)) if isinstance(value, list) else "default" if value is None else figure(value)
 
 
 @register.filter
@@ -176,6 +183,12 @@ def length_of(session: TrainSession) -> timedelta:
 
 
 @register.filter
+def latest(session: TrainSession, loss: str) -> float | str | None:
+    """Return a session's latest loss, also one that was NaN or infinite."""
+    return session.non_finite.get(loss, getattr(session, loss))
+
+
+@register.filter
 def silence(session: TrainSession) -> datetime | None:
     """Since when a running session has been silent for longer than it announced."""
     allowed = max(SILENT_AFTER_SECONDS, 3 * (session.expect_next_in or 0))
@@ -209,19 +222,33 @@ def proof(issue: FoundIssue) -> list[tuple[str, Any]]:
 
 
 @register.filter
-def largest_layers(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the layers of a stored architecture with the most parameters, and how many others there are."""
-    layers = [(name, layer) for name, layer in pairs(architecture.get("layers")) if isinstance(layer, Mapping)]
-    layers.sort(key=lambda pair: -_count(pair[1].get("parameters")))
-    return {"largest": layers[:LAYERS_SHOWN], "left_out": max(0, len(layers) - LAYERS_SHOWN)}
+def first_of(items: Sequence[Any], number: int) -> Sequence[Any]:
+    """Return the first ``number`` items."""
+    return items[:number]
 
 
-def _count(value: Any) -> float:
-    # The document is kept as it was sent, and on the wire "12" is a number, too.
-    try:
-        return float(value or 0)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
+@register.filter
+def after(items: Sequence[Any], number: int) -> Sequence[Any]:
+    """Return what follows the first ``number`` items."""
+    return items[number:]
+
+
+@register.filter
+def get(mapping: Mapping[str, Any], key: str) -> Any:
+    """Return an entry of a mapping by a key that is known only now, None if there is none."""
+    return mapping.get(key)
+
+
+@register.filter
+def as_dicts(items: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return what each item says of itself for a script."""
+    return [item.as_dict() for item in items]
+
+
+@register.filter
+def plain_number(value: float) -> str:
+    """Write a number for an attribute that a browser reads: never in the manner of the reader's language."""
+    return f"{value:.2f}"
 
 
 @register.inclusion_tag("_connect.html", takes_context=True)

@@ -35,6 +35,7 @@ class Migration(migrations.Migration):
                 ('log_count', models.PositiveIntegerField(default=0)),
                 ('train_loss', models.FloatField(blank=True, null=True)),
                 ('val_loss', models.FloatField(blank=True, null=True)),
+                ('non_finite', models.JSONField(blank=True, default=dict, help_text='Which of the losses were last NaN or infinite, spelled as on the wire.')),
                 ('co2_kg', models.FloatField(blank=True, null=True)),
                 ('energy_kwh', models.FloatField(blank=True, null=True)),
                 ('health_score', models.PositiveSmallIntegerField(blank=True, null=True)),

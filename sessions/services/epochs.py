@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils.timezone import now
 
 from observer_client.packed import SERIES, pack
-from observer_client.record import Epoch
+from observer_client.record import Epoch, spell
 from projects.services.refusals import NotFound, Refused
 from sessions.models import TrainSession, TrainStep
 from sessions.services.items import LARGEST_NUMBER, ItemResult, Status, decode, refused
@@ -26,7 +26,8 @@ MAX_METRICS = 1_000
 MAX_BUCKETS = 20_000
 KEPT = ("train_loss", "val_loss", "learning_rate", "duration_seconds", "samples_per_second", "process_rss_mb")
 FIGURES = (*KEPT, "co2_kg", "energy_kwh")
-HELD = ("key", "status", "project", "epoch_count", "log_count", "train_loss", "val_loss", "co2_kg", "energy_kwh")
+LOSSES = ("train_loss", "val_loss")
+HELD = ("key", "status", "project", "epoch_count", "log_count", *LOSSES, "non_finite", "co2_kg", "energy_kwh")
 SessionQuery = QuerySet[TrainSession]
 REPLACED = ["attempt", "payload", "packed", "digest", "received", "non_finite", *FIGURES]
 
@@ -68,7 +69,7 @@ def step_of(record: Epoch, text: str) -> TrainStep:
         packed = pack(record)
     except OverflowError:
         raise Refused("A number is too large for any column.")
-    return TrainStep(
+    step = TrainStep(
         epoch=record.epoch,
         attempt=record.attempt,
         payload=text,
@@ -77,6 +78,9 @@ def step_of(record: Epoch, text: str) -> TrainStep:
         non_finite=any(value is not None and not math.isfinite(value) for value in figures.values()),
         **{name: _finite(value) for name, value in figures.items()},
     )
+    # What the columns cannot say, for the session's latest losses.
+    step.spelled = {name: spell(figures[name]) for name in LOSSES if figures[name] != getattr(step, name)}
+    return step
 
 
 def repack(steps: Iterable[TrainStep]) -> int:
@@ -143,18 +147,21 @@ def _write(session: TrainSession, new: dict[int, TrainStep], known: dict[int, _S
         session.energy_kwh, [each.energy_kwh for each in new.values()], [each.energy_kwh for each in replaced]
     )
     for number in sorted(number for number in new if number >= latest):
-        # A loss that was not logged leaves the last one that was; one that was NaN leaves none.
-        step = new[number]
-        session.train_loss = step.train_loss if _logged(step, "train_loss") else session.train_loss
-        session.val_loss = step.val_loss if _logged(step, "val_loss") else session.val_loss
-    figures = ("epoch_count", "co2_kg", "energy_kwh", "train_loss", "val_loss")
+        _show_losses(session, new[number])
+    figures = ("epoch_count", "co2_kg", "energy_kwh", *LOSSES, "non_finite")
     TrainSession.objects.filter(pk=session.pk).update(
         last_seen=now(), **{name: getattr(session, name) for name in figures}
     )
 
 
-def _logged(step: TrainStep, name: str) -> bool:
-    return getattr(step, name) is not None or step.non_finite
+def _show_losses(session: TrainSession, step: TrainStep) -> None:
+    """Make the losses of ``step`` the session's latest. One that was not logged leaves the last one that was."""
+    for name in LOSSES:
+        value, spelled = getattr(step, name), step.spelled.get(name)
+        if value is not None or spelled is not None:
+            setattr(session, name, value)
+            others = {other: text for other, text in session.non_finite.items() if other != name}
+            session.non_finite = others | ({name: spelled} if spelled is not None else {})
 
 
 def _total(before: float | None, added: list[float | None], removed: list[float | None]) -> float | None:

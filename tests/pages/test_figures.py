@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from django.utils.timezone import now
 
-from diagnostics.templatetags.drawings import curve
 from diagnostics.templatetags.figures import as_duration, as_energy, as_mass, band, figure, length_of, pairs, prose
 from sessions.models import TrainSession
 
@@ -66,28 +65,6 @@ def test_what_is_no_mapping_has_no_pairs(absurd):
 
 def test_code_stands_out_and_markup_does_not():
     assert prose("use `<b>` & <i>") == "use <code>&lt;b&gt;</code> &amp; &lt;i&gt;"
-
-
-def test_a_gap_interrupts_the_curve():
-    drawn = curve([(1, 1.0, None), (2, float("nan"), None), (3, 0.5, None)])
-    assert [line["name"] for line in drawn["lines"]] == ["train"]
-    assert drawn["lines"][0]["path"].count("M") == 2
-
-
-def test_thinning_keeps_the_peak():
-    steps = [(number, 100.0 if number == 4321 else 1.0, None) for number in range(10_000)]
-    path = curve(steps)["lines"][0]["path"]
-    assert " 0.00" in path
-    assert len(path) < 12_000
-
-
-@pytest.mark.parametrize("value", [1e308, -1e308, 0.0])
-def test_extreme_losses_are_drawn(value):
-    assert "nan" not in curve([(1, value, 1.0), (2, 1.0, -1e308)])["lines"][0]["path"]
-
-
-def test_nothing_finite_is_nothing_to_draw():
-    assert curve([(1, None, None)]) == {"is_empty": True}
 
 
 def test_a_start_in_the_future_is_no_negative_length():

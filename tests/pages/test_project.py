@@ -115,3 +115,7 @@ def test_costs_the_same_for_one_and_for_many(as_alice, project, django_assert_nu
 
 def test_a_character_that_postgresql_refuses_is_searched_for_in_vain(text, project, healthy_run):
     assert "No session matches" in text(f"/projects/{project.pk}?q=%00")
+
+
+def test_a_run_that_diverged_shows_its_last_loss(text, project, bad_run):
+    assert '<td class="number">NaN</td>' in text(f"/projects/{project.pk}")

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from diagnostics.models import State, Trigger
+from observer_client.record import Architecture, LayerInfo
 from sessions.models import Model, SessionStatus
-from sessions.services import store_epochs, store_logs
+from sessions.services import register_model, store_epochs, store_logs
 from tests.pages.rows import EXPLOSION, MARKUP, SLOW, epoch, line, make_run, make_session
 
 
@@ -27,7 +28,7 @@ def page(text, bad_run):
         "<dt>limit: loss explosion ratio</dt> <dd>2</dd>",
         "<code>fc1</code>",
         "3 times",
-        'Probably a consequence of <a href="/checks/loss-explosion">',
+        'Probably a consequence of <a href="#issue-',
     ],
 )
 def test_shows_the_verdict_and_each_issue(page, shown):
@@ -175,9 +176,13 @@ def test_costs_the_same_for_small_and_for_large(as_alice, project, django_assert
         store_epochs(session, [epoch(each, 1.0, 1.0) for each in range(number)])
         store_logs(session, [line(each, "INFO", "text") for each in range(number)])
         make_run(session, *[EXPLOSION] * number)
-        # The login's session and user, the session, its verdict, issues, diagnoses, curve, epochs and log.
+        # The login's session and user, the session, its verdict, epochs, issues, diagnoses, latest epochs and log.
         with django_assert_num_queries(9):
             as_alice.get(f"/sessions/{session.pk}")
+        # The columns are at hand now.
+        for part, queries in (("", 8), ("/series", 3), ("/layers", 5)):
+            with django_assert_num_queries(queries):
+                as_alice.get(f"/sessions/{session.pk}{part}")
 
 
 def test_very_many_issues_are_cut(text, project):
@@ -189,13 +194,85 @@ def test_very_many_issues_are_cut(text, project):
 def test_the_series_has_a_null_where_a_number_is_not_finite(as_alice, bad_run):
     series = as_alice.get(f"/sessions/{bad_run.pk}/series").json()
     assert series["epoch"] == [1, 2, 3, 4, 5, 6, 7]
-    assert series["train_loss"] == [2.3, 1.1, 0.7, 0.6, 9.1, None, None]
+    assert series["series"]["train loss"] == [2.3, 1.1, 0.7, 0.6, 9.1, None, None]
     assert series["non_finite"] == [6, 7]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("chart=nothing", "there are: loss"),
+        ("chart=%00", "there are: loss"),
+        ("x=inch", "x is one of epoch, step, time."),
+        ("points=many", "are numbers"),
+        ("low=a", "are numbers"),
+    ],
+)
+def test_a_series_that_there_is_not_is_refused_with_a_sentence(as_alice, bad_run, query, said):
+    answer = as_alice.get(f"/sessions/{bad_run.pk}/series?{query}")
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("query", ["points=0", "points=-5", "points=1e99", "points=nan", "points=inf", "low=nan"])
+def test_odd_bounds_of_a_series_make_no_trouble(as_alice, bad_run, query):
+    assert as_alice.get(f"/sessions/{bad_run.pk}/series?{query}").status_code in (200, 400)
+
+
+def test_a_part_of_the_series(as_alice, bad_run):
+    assert as_alice.get(f"/sessions/{bad_run.pk}/series?low=2&high=4").json()["x"] == [2, 3, 4]
+
+
+def test_new_epochs_are_shown_at_once(as_alice, project):
+    session = make_session(project)
+    for number in range(3):
+        store_epochs(session, [epoch(number, 1.0, 1.0)])
+        assert as_alice.get(f"/sessions/{session.pk}/series").json()["x"] == list(range(number + 1))
+
+
+def test_the_query_chooses_the_chart(text, bad_run):
+    page = text(f"/sessions/{bad_run.pk}?chart=learning-rate&log=1")
+    assert 'aria-label="Learning rate over epochs 1 to 7' in page
+    assert "logarithmic" in page
+
+
+@pytest.mark.parametrize("query", ["chart=nothing&x=nowhere&log=maybe", "chart=%00", "x=step", "x=time"])
+def test_an_odd_query_still_draws(text, bad_run, query):
+    assert 'aria-label="Loss over' in text(f"/sessions/{bad_run.pk}?{query}")
+
+
+def test_each_marker_leads_to_the_gravest_issue_of_its_epoch(text, bad_run):
+    gravest = bad_run.diagnostic_runs.get().issues.get(check_id="loss-explosion")
+    page = text(f"/sessions/{bad_run.pk}")
+    assert f'<a href="#issue-{gravest.pk}" class="issue-critical"> <title>Epoch 5: Loss explosion</title>' in page
+
+
+def test_shows_what_was_wasted(text, bad_run):
+    store_epochs(bad_run, [epoch(8, 1.0, 1.0, carbon_emissions={"epoch_co2_kg": 0.002})])
+    page = text(f"/sessions/{bad_run.pk}")
+    assert "Cumulative CO₂ over epochs 1 to 8" in page
+    assert "what came after epoch 5 was wasted" in page
+
+
+def test_shows_where_the_time_went(text, project):
+    session = make_session(project)
+    profiler = {
+        "forward_ms": 3.0,
+        "per_layer": [{"name": "fc", "pct_total": 62.5}],
+        "operation_categories": {"forward_pass": {"pct_cpu": 0.3}, "backward_pass": {"pct_cpu": 0.7}},
+    }
+    store_epochs(session, [epoch(1, 1.0, 1.0, profiler=profiler)])
+    layers = {"fc": LayerInfo(type="Linear", parameters=21)}
+    register_model(session, Architecture(total_parameters=21, layers=layers))
+    page = text(f"/sessions/{session.pk}")
+    assert page.index("backward pass") < page.index("forward pass")
+    assert "70 %" in page
+    assert "62.5 %" in page
 
 
 def test_the_series_of_nothing_is_empty(as_alice, project):
     series = as_alice.get(f"/sessions/{make_session(project).pk}/series").json()
-    assert not any(series.values())
+    assert (series["x"], series["series"]) == ([], {})
 
 
 def test_sizes_of_layers_may_be_texts(text, project):
@@ -205,4 +282,6 @@ def test_sizes_of_layers_may_be_texts(text, project):
     )
     Model.objects.create(session=session, architecture={"layers": layers})
     page = text(f"/sessions/{session.pk}")
-    assert page.index("<code>big</code>") < page.index("<code>small</code>") < page.index("<code>odd</code>")
+    for name, size in (("small", 9), ("big", 12), ("odd", 0)):
+        assert f"<code>{name}</code>" in page
+        assert f"</meter> {size} </td>" in page or size == 0

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 
 import pytest
 
 from observer_client.packed import open_packed, pack
+from observer_client.record import to_json
 from sessions.models import TrainSession, TrainStep
 from sessions.services import store_epochs
 from tests.conftest import epoch_record
@@ -179,3 +181,21 @@ def test_a_sum_that_fits_no_column_is_the_largest_that_does(send, session):
     assert statuses(send(*records)) == ["stored"] * 3
     session.refresh_from_db()
     assert session.co2_kg == sys.float_info.max
+
+
+@pytest.mark.parametrize(
+    ("losses", "shown"),
+    [
+        ([1.0, math.nan], (None, {"train_loss": "nan"})),
+        ([math.nan, 1.0], (1.0, {})),
+        ([math.inf, None], (None, {"train_loss": "inf"})),
+        ([1.0, None], (1.0, {})),
+    ],
+    ids=["diverged", "recovered", "not logged since", "finite"],
+)
+def test_a_session_remembers_that_its_latest_loss_was_not_finite(session, losses, shown):
+    store_epochs(
+        session, [to_json({"epoch": 10 + at, "loss": {"train_mean": loss}}).encode() for at, loss in enumerate(losses)]
+    )
+    session.refresh_from_db()
+    assert (session.train_loss, session.non_finite) == shown

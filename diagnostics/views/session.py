@@ -1,45 +1,45 @@
-"""Pages of what was found: a session with its verdict, a diagnostic run, and what the checks mean."""
+"""Pages of a session: with its verdict, its layers, and each of its diagnoses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
-from itertools import groupby
-from operator import attrgetter, itemgetter
+import math
+from operator import attrgetter
 from typing import Any
 
 import msgspec
+from django.core.paginator import Paginator
 from django.db.models import Case, F, IntegerField, Q, TextField, Value, When
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.cache import patch_vary_headers
-from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_POST, require_safe
-from drf_spectacular.generators import SchemaGenerator
-from markdown_it import MarkdownIt
 
-from diagnostics.engine import CHECKS, Check, IssueSeverity, docs
-from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
-from diagnostics.services import request_diagnosis
+from diagnostics.engine import Run
+from diagnostics.models import DiagnosticRun, State, Trigger
+from diagnostics.services import AXES, Heat, charts, heat, observed, plot, request_diagnosis
+from diagnostics.views.findings import Findings, findings
+from diagnostics.views.model import architecture, profile
 from observer_client.record import Epoch
 from sessions.models import SessionStatus, TrainSession, TrainStep
 
 RUNS_SHOWN = 10
 EPOCHS_SHOWN = 50
 LINES_SHOWN = 15
-ISSUES_SHOWN = 200
-"""Of each severity: beyond that nobody reads on, and the report as JSON has them all."""
-SEVERITIES = tuple(str(each) for each in IssueSeverity)
+LAYERS_ON_A_PAGE = 25
+DRAWN_POINTS, SMALL_POINTS = 500, 160
+FEWEST_POINTS, USUAL_POINTS, MOST_POINTS = 20, 1_000, 5_000
 UNFINISHED = (State.QUEUED, State.RUNNING)
 
 
 @require_safe
 def session(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one session: its verdict, issues, curves, figures and the end of its log. htmx gets the issues alone."""
+    """Show one session: its verdict, issues, curves, layers, figures and the end of its log.
+
+    htmx gets the issues alone.
+    """
     shown = get_object_or_404(_sessions(request).select_related("model"), pk=pk)
-    verdict = _verdict(shown)
-    found = _findings(verdict, request.GET.get("severity", ""))
+    verdict, logged = _verdict(shown), observed(shown)
+    found = findings(verdict, request.GET.get("severity", ""), logged)
     score = verdict.health_score if verdict else None
     context: dict[str, Any] = {"session": shown, "run": verdict, "score": score, "found": found}
     if _wants_part(request):
@@ -47,6 +47,7 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
     runs = list(shown.diagnostic_runs.order_by("-queued", "-pk")[: RUNS_SHOWN + 1])
     awaited = next((run for run in runs if run.state in UNFINISHED), None)
     is_running = shown.status == SessionStatus.RUNNING
+    context |= _curves(request, logged) | _layers(request, logged, found)
     context |= {
         "latest": max((run for run in runs if run.finished), key=attrgetter("finished"), default=None),
         "awaited": awaited,
@@ -54,12 +55,89 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
         "is_polled": awaited and (not verdict or not is_running or awaited.trigger == Trigger.REQUESTED),
         "runs": runs[:RUNS_SHOWN],
         "has_more_runs": len(runs) > RUNS_SHOWN,
-        "steps": list(shown.steps.order_by("epoch").values_list("epoch", "train_loss", "val_loss")),
         "epochs": _latest_epochs(shown),
         "lines": list(shown.logs.order_by("-seq")[:LINES_SHOWN])[::-1],
         "is_running": is_running,
+        "architecture": architecture(getattr(shown, "model", None), logged, found.layers),
+        "profile": profile(logged),
     }
     return _page(request, "diagnostics/session.html", context)
+
+
+def _curves(request: HttpRequest, logged: Run) -> dict[str, Any]:
+    """Return the chart that the query asks for, and all others small."""
+    every = charts(logged)
+    chosen = next((chart for chart in every if chart.key == request.GET.get("chart")), every[0] if every else None)
+    axis = request.GET.get("x", "")
+    small = [plot(logged, chart).thinned(SMALL_POINTS) for chart in every if chart.key != "loss"]
+    return {
+        "charts": every,
+        "chart": chosen,
+        "axes": AXES,
+        "plot": chosen and plot(logged, chosen, axis if axis in AXES else "epoch").thinned(DRAWN_POINTS),
+        "is_logarithmic": request.GET.get("log") == "1",
+        "small": small,
+        "carbon": next((each for each in small if each.chart.key == "carbon"), None),
+    }
+
+
+@require_safe
+def series(request: HttpRequest, pk: int) -> JsonResponse:
+    """Return the curves of one chart: parallel lists, ``null`` where a value is absent or not finite.
+
+    ``chart`` and ``x`` (epoch, step or time) choose; ``points`` says about how many a curve may have, ``low`` and
+    ``high`` bound ``x``. ``non_finite`` lists where NaN or infinity was logged. Anything else that is asked for gets
+    400 and a sentence.
+    """
+    shown = get_object_or_404(_sessions(request), pk=pk)
+    logged = observed(shown)
+    every = {chart.key: chart for chart in charts(logged)}
+    asked, axis = request.GET.get("chart", "loss"), request.GET.get("x", "epoch")
+    try:
+        points, low, high = (float(request.GET.get(*each)) for each in _BOUNDS)
+    except ValueError:
+        return _refused("points, low and high are numbers.")
+    if any(map(math.isnan, (points, low, high))):
+        return _refused("points, low and high are numbers.")
+    if axis not in AXES:
+        return _refused(f"x is one of {', '.join(AXES)}.")
+    if asked not in every and asked != "loss":
+        return _refused(f"This session has logged nothing for the chart {asked!r}; there are: {', '.join(every)}.")
+    if asked not in every:
+        return JsonResponse({"chart": asked, "axis": axis, "x": [], "epoch": [], "series": {}, "non_finite": []})
+    found = plot(logged, every[asked], axis).between(low, high)
+    return JsonResponse(found.thinned(int(min(max(points, FEWEST_POINTS), MOST_POINTS))).as_dict())
+
+
+_BOUNDS = (("points", str(USUAL_POINTS)), ("low", "-inf"), ("high", "inf"))
+
+
+def _refused(sentence: str) -> JsonResponse:
+    return JsonResponse({"detail": sentence}, status=400)
+
+
+@require_safe
+def layers(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the health of a session's layers over its epochs. htmx gets the map alone."""
+    shown = get_object_or_404(_sessions(request), pk=pk)
+    verdict = _verdict(shown)
+    context = {"session": shown, "run": verdict} | _layers(request, observed(shown), findings(verdict, "", None))
+    return _page(request, "diagnostics/_heat.html" if _wants_part(request) else "diagnostics/layers.html", context)
+
+
+def _layers(request: HttpRequest, logged: Run, found: Findings) -> dict[str, Any]:
+    """Return one page of the map of layers, worst first."""
+    text = request.GET.get("layer", "")
+    number = request.GET.get("page", "1")
+    first = LAYERS_ON_A_PAGE * (int(number) - 1 if number.isdecimal() and 0 < len(number) < 6 and int(number) else 0)
+    part = slice(first, first + LAYERS_ON_A_PAGE)
+    shown: Heat | None = heat(logged, request.GET.get("metric", ""), text=text, part=part, suspects=found.layers)
+    pages = Paginator(range(shown.found_count if shown else 0), LAYERS_ON_A_PAGE)
+    return {"heat": shown, "layer_text": text, "page": pages.get_page(number), "issue_of": _by_layer(found)}
+
+
+def _by_layer(found: Findings) -> dict[str, int]:
+    return {issue.layer_id: issue.pk for issue in reversed(found.issues) if issue.layer_id}
 
 
 def _verdict(session: TrainSession) -> DiagnosticRun | None:
@@ -102,102 +180,9 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one diagnostic run and what it found. htmx gets the issues alone."""
     runs = DiagnosticRun.objects.visible_to(request.user).select_related("session__project")
     shown = get_object_or_404(runs, pk=pk)
-    found = _findings(shown, request.GET.get("severity", ""))
+    found = findings(shown, request.GET.get("severity", ""), observed(shown.session))
     context = {"run": shown, "session": shown.session, "found": found, "is_unfinished": shown.state in UNFINISHED}
     return _page(request, "diagnostics/_issues.html" if _wants_part(request) else "diagnostics/run.html", context)
-
-
-@require_safe
-def checks(request: HttpRequest) -> HttpResponse:
-    """List every check by category."""
-    ordered = sorted(CHECKS.values(), key=lambda check: str(check.category))
-    by_category = groupby(map(_entry, ordered), key=itemgetter("category"))
-    groups = [(category, list(entries)) for category, entries in by_category]
-    return render(request, "diagnostics/checks.html", {"groups": groups, "number": len(CHECKS)})
-
-
-@require_safe
-def check(request: HttpRequest, check_id: str) -> HttpResponse:
-    """Show the documentation page of one check."""
-    if check_id not in CHECKS:
-        raise Http404(f"There is no check {check_id}.")
-    found = CHECKS[check_id]
-    return render(request, "diagnostics/check.html", {"check": _entry(found), "text": _markdown(docs.page(found))})
-
-
-@require_safe
-def thresholds(request: HttpRequest) -> HttpResponse:
-    """Show every number that decides whether something is an issue."""
-    return render(request, "diagnostics/check.html", {"text": _markdown(docs.thresholds_page())})
-
-
-def _entry(check: Check) -> dict[str, str]:
-    # A check can be called, and a template calls whatever can be.
-    return {
-        "id": check.id,
-        "title": check.title,
-        "category": str(check.category),
-        "severity": str(check.severity),
-        "symptom": check.doc.partition("\n\n")[0],
-    }
-
-
-@require_safe
-def api_docs(request: HttpRequest) -> HttpResponse:
-    """Show the OpenAPI schema for readers."""
-    return render(request, "diagnostics/api_docs.html", {"schema": _schema()})
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The issues of one severity, as many as a page shows."""
-
-    severity: str
-    issues: list[FoundIssue]
-    left_out: int
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What a run found, as its page shows it. ``skipped`` pairs a check with the columns it missed."""
-
-    groups: list[Group]
-    counts: dict[str, int]
-    suppressed: list[FoundIssue]
-    skipped: list[tuple[str, Any]]
-    severity: str
-    markers: list[dict[str, Any]]
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
-
-
-def _findings(run: DiagnosticRun | None, severity: str) -> Findings:
-    """Sort a run's issues by severity; ``severity`` leaves only those of one."""
-    issues: Sequence[FoundIssue] = list(run.issues.order_by("position")) if run else []
-    reported = [issue for issue in issues if not issue.suppressed]
-    by_severity = {name: [issue for issue in reported if issue.severity == name] for name in SEVERITIES}
-    wanted = (severity,) if severity in SEVERITIES else SEVERITIES
-    groups = [
-        Group(name, found[:ISSUES_SHOWN], max(0, len(found) - ISSUES_SHOWN))
-        for name, found in by_severity.items()
-        if found and name in wanted
-    ]
-    return Findings(
-        groups=groups,
-        counts={name: len(found) for name, found in by_severity.items()},
-        suppressed=[issue for issue in issues if issue.suppressed][:ISSUES_SHOWN],
-        skipped=sorted(run.summary.get("skipped_checks", {}).items()) if run else [],
-        severity=severity if severity in SEVERITIES else "",
-        markers=list(_markers(reported)),
-    )
-
-
-def _markers(issues: Iterable[FoundIssue]) -> Iterable[dict[str, Any]]:
-    for issue in issues:
-        if issue.epoch_index is not None:
-            yield {"epoch": issue.epoch_index, "severity": issue.severity, "title": issue.title, "id": issue.pk}
 
 
 def _latest_epochs(session: TrainSession) -> list[TrainStep]:
@@ -228,14 +213,3 @@ def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpR
     response = render(request, template, context)
     patch_vary_headers(response, ["HX-Request"])
     return response
-
-
-@cache
-def _markdown(text: str) -> SafeString:
-    # Without "html" the renderer escapes markup, and it refuses javascript: links itself.
-    return mark_safe(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return SchemaGenerator().get_schema(request=None, public=True)

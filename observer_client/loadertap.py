@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copyreg
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
 from typing import Any, SupportsIndex
 
 from observer_client.guard import harmless
@@ -22,8 +24,9 @@ def samples_in(batch: Any) -> int | None:
 class LoaderTap:
     """Watches the passes over ``loader`` until `close`, without a change of the loop.
 
-    ``began`` is called when a pass begins and ``came`` with each batch; ``ended`` when the last pass that was under
-    way is over, exhausted or broken off: a look at one batch in the middle of an epoch ends nothing.
+    ``began`` is called when a pass begins while none is under way, ``came`` with each batch and the seconds that it
+    took to come, ``ended`` when the last pass that was under way is over, exhausted or broken off: a look at one batch
+    in the middle of an epoch ends nothing.
 
     Raises TypeError for what cannot be watched: a list, a generator.
     """
@@ -33,10 +36,10 @@ class LoaderTap:
         loader: Any,
         *,
         began: Callable[[], object],
-        came: Callable[[Any], object],
+        came: Callable[[Any, float], object],
         ended: Callable[[], object],
     ) -> None:
-        self._loader = loader
+        self.loader: Iterable[Any] = loader
         self._began, self._came, self._ended = began, came, ended
         self._passes = 0
         self._kind = type(loader)
@@ -46,7 +49,8 @@ class LoaderTap:
 
     def _open(self, batches: Iterator[Any]) -> Iterator[Any]:
         self._passes += 1
-        self._began()
+        if self._passes == 1:
+            self._began()
         return _Pass(batches, self._came, self._over)
 
     @harmless
@@ -59,8 +63,8 @@ class LoaderTap:
         """Make the loader what it was."""
         self._began = self._ended = _nothing
         self._came = _nothing
-        if type(self._loader) is self._watched:
-            object.__setattr__(self._loader, "__class__", self._kind)
+        if type(self.loader) is self._watched:
+            object.__setattr__(self.loader, "__class__", self._kind)
 
 
 def _nothing(*news: object) -> None:
@@ -73,7 +77,10 @@ def _subclass(kind: Any, opened: Callable[[Iterator[Any]], Iterator[Any]]) -> An
 
     def reduce(self: Any, protocol: SupportsIndex) -> Any:
         # In a copy, or in another process, a loader is the plain one.
-        make, arguments, *rest = kind.__reduce_ex__(self, protocol)
+        make, (*arguments,), *rest = kind.__reduce_ex__(self, protocol)
+        if make is copyreg.__newobj__:  # type: ignore[attr-defined]
+            # Pickle insists that it makes an object of the type that it was given.
+            make = object.__new__
         return make, tuple(kind if each is watched else each for each in arguments), *rest
 
     members = {"__iter__": iterate, "__reduce_ex__": reduce, "__module__": kind.__module__, "__doc__": kind.__doc__}
@@ -84,7 +91,9 @@ def _subclass(kind: Any, opened: Callable[[Iterator[Any]], Iterator[Any]]) -> An
 class _Pass:
     """One pass over a loader. In everything else it is the loader's own iterator."""
 
-    def __init__(self, batches: Iterator[Any], came: Callable[[Any], object], over: Callable[[], object]) -> None:
+    def __init__(
+        self, batches: Iterator[Any], came: Callable[[Any, float], object], over: Callable[[], object]
+    ) -> None:
         self._batches = batches
         self._came = came
         self._over: Callable[[], object] | None = over
@@ -93,12 +102,13 @@ class _Pass:
         return self
 
     def __next__(self) -> Any:
+        began = perf_counter()
         try:
             batch = next(self._batches)
         except BaseException:
             self._leave()
             raise
-        self._came(batch)
+        self._came(batch, perf_counter() - began)
         return batch
 
     def _leave(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from observer_client.config import ObserverConfig
@@ -81,7 +81,9 @@ class WatchingObserver(Observer):
             # Each backward pass belongs to the optimizer that steps next, of whichever model.
             loss, passes = losses.take()
             groups = stepping.param_groups
-            is_ours = id(stepping) in held if held else any(id(each) in ours for group in groups for each in group["params"])
+            is_ours = (
+                id(stepping) in held if held else any(id(each) in ours for group in groups for each in group["params"])
+            )
             if is_ours:
                 self._see(loss, passes)
 
@@ -98,19 +100,33 @@ class WatchingObserver(Observer):
             log.warning("mldiag: a %s cannot be watched: call obs.flush() at the end of each epoch", kind)
 
     @harmless
-    def _count(self, batch: Any) -> None:
+    def _count(self, batch: Any, waited: float) -> None:
         found = samples_in(batch)
         if found is not None:
             self._samples = found + (self._samples or 0)
+        if self._live and self._loader is not None:
+            self._signals.wait.note(waited)
+            self._signals.inputs.look_at_batch(batch)
+            self._signals.samples.look(self._loader.loader, batch)
 
     @harmless
     def _begin_pass(self) -> None:
         if self._over and self._steps.here:
             self.flush()
-        self._samples = None
+        self._over, self._samples = False, None
 
     def _end_pass(self) -> None:
         self._over = True
+        if self._live and self._loader is not None:
+            self._signals.samples.ended(self._loader.loader)
+
+    def data(self, loader: Iterable[Any], *, pad_id: int | None = None) -> Iterable[Any]:
+        """Return ``loader`` with its waiting times measured; those of the watched one are so already."""
+        if self._loader is None or loader is not self._loader.loader:
+            return super().data(loader, pad_id=pad_id)
+        if pad_id is not None:
+            self._signals.inputs.pad_id = pad_id
+        return loader
 
     def _see(self, loss: Any, passes: int) -> None:
         samples, self._samples = self._samples, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -18,6 +19,8 @@ def pytest_configure():
     from observer_client.profiler import silence_kineto
 
     silence_kineto()
+    # Read when Keras is imported.
+    os.environ["KERAS_BACKEND"] = "torch"
 
 
 @pytest.fixture(autouse=True)

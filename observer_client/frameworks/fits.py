@@ -41,19 +41,15 @@ class Fits:
         self._is_given = observer is not None
         self._is_open = False
         self._config = config or ObserverConfig()
-        self._names: dict[str, Any] = {
-            "project_id": project_id,
-            "run_name": run_name,
-            "project": project,
-            "tags": tags,
-        }
+        self._names = {"project_id": project_id, "run_name": run_name, "project": project, "tags": tags}
+        self._arguments: dict[str, Any] = {"observer": observer, "config": config, **self._names}
 
     def _begin_fit(self, rank: int) -> Observer:
         """Return the Observer of a fit that begins in the process of this ``rank``: one of them speaks for the run."""
         if not self._is_given:
             self._fail(RuntimeError("the fit ended without a word: the next one has begun"))
             config = replace(self._config, mode="disabled") if rank else self._config
-            self.observer = Observer(config=config, **self._names)
+            self.observer = Observer(config=config, **self._names)  # type: ignore[arg-type]
             self._is_open = True
         return self.observer
 

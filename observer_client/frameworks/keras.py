@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from observer_client.frameworks.fits import Fits, missing
 from observer_client.frameworks.metrics import epoch_metrics
 from observer_client.guard import harmless, log
 from observer_client.losstap import LossTap
+from observer_client.record import Architecture, LayerInfo
 
 try:
     import keras
@@ -22,7 +24,8 @@ class ObserverCallback(Fits, keras.callbacks.Callback):
     """Records each ``fit`` as a run.
 
     The loss of a step is what ``backward`` was called on; what Keras logs is a mean over the epoch so far, in which a
-    spike is hard to see. With another backend than PyTorch there are no steps and no layers, only metrics of epochs.
+    spike is hard to see. With another backend than PyTorch there are no steps, only metrics of epochs. Of layers it
+    knows types and sizes: gradients and activations are not to be had by PyTorch's hooks.
 
     A step is recorded when the next one begins, not when it ends: Keras runs what comes at the end of a batch in
     another thread, behind the training.
@@ -46,8 +49,9 @@ class ObserverCallback(Fits, keras.callbacks.Callback):
         if keras.backend.backend() != "torch":
             log.warning("mldiag: with the %s backend only the metrics of epochs are seen", keras.backend.backend())
         elif observer.folder is not None:
-            observer.register_model(self.model)
             self._losses = LossTap()
+        # Not `register_model`: what Keras puts into PyTorch are parameters in a bag, and its optimizers are its own.
+        observer._write("architecture", _sizes(self.model))
 
     def _stop_listening(self) -> None:
         if self._losses is not None:
@@ -95,6 +99,33 @@ class ObserverCallback(Fits, keras.callbacks.Callback):
 def _rate(model: Any) -> float | None:
     # A schedule's value at this step, too.
     return float(model.optimizer.learning_rate)
+
+
+def _sizes(model: Any) -> Architecture:
+    total = int(model.count_params())
+    found = Architecture(
+        model_class=type(model).__name__,
+        total_parameters=total,
+        trainable_parameters=sum(math.prod(each.shape) for each in model.trainable_weights),
+    )
+    for name, layer in _layers(model, ""):
+        if layer.weights:
+            size = int(layer.count_params())
+            found.layers[name] = LayerInfo(
+                type=type(layer).__name__,
+                parameters=size,
+                pct_of_total=100.0 * size / total if total else None,
+                trainable=bool(layer.trainable_weights),
+            )
+    return found
+
+
+def _layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer, f"{prefix}{layer.name}.")
+        else:
+            yield f"{prefix}{layer.name}", layer
 
 
 def _loss_name(model: Any) -> dict[str, str]:

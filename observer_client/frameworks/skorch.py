@@ -25,6 +25,10 @@ class ObserverCallback(Fits, Callback):
     as a context manager around ``fit``.
     """
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments, for scikit-learn's copies: each fit of a grid search is a run of its own."""
+        return dict(self._arguments)
+
     @harmless
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **more: Any) -> None:
         """Open the run."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils.timezone import now
 
@@ -50,6 +51,11 @@ class Project(models.Model):
     profile = models.CharField(max_length=10, choices=Profile.choices, default=Profile.ROBUST)
     thresholds = models.JSONField(default=dict, blank=True, help_text="Thresholds that differ from the defaults.")
     disabled_checks = models.JSONField(default=list, blank=True, help_text="Ids of checks that are switched off.")
+    resolve_after = models.PositiveSmallIntegerField(
+        default=3,
+        validators=[MaxValueValidator(50)],
+        help_text="A problem is resolved after so many sessions without it in a row; 0: only by people.",
+    )
 
     objects = ProjectQuerySet.as_manager()
 

@@ -13,6 +13,7 @@ from diagnostics.services.orders import (
     wait_for,
     work,
 )
+from diagnostics.services.problems import problems_of
 
 __all__ = [
     "diagnose_now",
@@ -20,6 +21,7 @@ __all__ = [
     "is_answered",
     "load_run",
     "mark_due",
+    "problems_of",
     "request_diagnosis",
     "resume",
     "run_body",

@@ -33,6 +33,7 @@ class Substatus(models.TextChoices):
 
 
 NEEDS_A_LOOK = (Substatus.NEW, Substatus.REGRESSED, Substatus.ESCALATING)
+LARGEST_ID = 2**63 - 1
 
 
 class ProblemQuerySet(models.QuerySet["Problem"]):
@@ -46,15 +47,17 @@ class ProblemQuerySet(models.QuerySet["Problem"]):
 
     def followed(self, pks: Iterable[int]) -> Self:
         """Return the problems of these ids, in place of merged ones those that they became part of."""
-        wanted = list(pks)
+        wanted = [pk for pk in pks if pk <= LARGEST_ID]
         return self.unmerged().filter(Q(pk__in=wanted) | Q(merged__in=wanted)).distinct()
 
     def inbox(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
         """What needs a look: new, back again, worse, or assigned to ``user``."""
-        wanted = Q(substatus__in=NEEDS_A_LOOK)
-        if user.is_authenticated:
-            wanted |= Q(assignee=user.pk)
-        return self.unmerged().filter(wanted, status=Status.OPEN)
+        return self.unmerged().filter(needs_a_look(user))
+
+
+def needs_a_look(user: User | AbstractBaseUser | AnonymousUser) -> Q:
+    mine = Q(assignee=user.pk) if user.is_authenticated else Q(pk__in=[])
+    return Q(status=Status.OPEN) & (Q(substatus__in=NEEDS_A_LOOK) | mine)
 
 
 class Problem(models.Model):

@@ -14,10 +14,8 @@ from django.db.models import Case, F, IntegerField, Q, TextField, Value, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.cache import patch_vary_headers
-from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_POST, require_safe
 from drf_spectacular.generators import SchemaGenerator
-from markdown_it import MarkdownIt
 
 from diagnostics.engine import CHECKS, Check, IssueSeverity, docs
 from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
@@ -122,13 +120,13 @@ def check(request: HttpRequest, check_id: str) -> HttpResponse:
     if check_id not in CHECKS:
         raise Http404(f"There is no check {check_id}.")
     found = CHECKS[check_id]
-    return render(request, "diagnostics/check.html", {"check": _entry(found), "text": _markdown(docs.page(found))})
+    return render(request, "diagnostics/check.html", {"check": _entry(found), "text": docs.page(found)})
 
 
 @require_safe
 def thresholds(request: HttpRequest) -> HttpResponse:
     """Show every number that decides whether something is an issue."""
-    return render(request, "diagnostics/check.html", {"text": _markdown(docs.thresholds_page())})
+    return render(request, "diagnostics/check.html", {"text": docs.thresholds_page()})
 
 
 def _entry(check: Check) -> dict[str, str]:
@@ -228,12 +226,6 @@ def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpR
     response = render(request, template, context)
     patch_vary_headers(response, ["HX-Request"])
     return response
-
-
-@cache
-def _markdown(text: str) -> SafeString:
-    # Without "html" the renderer escapes markup, and it refuses javascript: links itself.
-    return mark_safe(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 
 
 @cache

@@ -6,6 +6,8 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 import diagnostics.api_urls
+import diagnostics.problem_api_urls
+import diagnostics.problem_urls
 import diagnostics.urls
 import projects.api_urls
 import sessions.api_urls
@@ -21,6 +23,7 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include(projects.api_urls)),
     path("api/", include(sessions.api_urls)),
+    path("api/", include(diagnostics.problem_api_urls)),
     path("diagnostics/", include(diagnostics.api_urls)),
     path("admin/", admin.site.urls),
     path("accounts/login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
@@ -28,4 +31,5 @@ urlpatterns = [
     path("accounts/password", auth.PasswordChangeView.as_view(success_url="/"), name="password_change"),
     path("", include(sessions.urls)),
     path("", include(diagnostics.urls)),
+    path("", include(diagnostics.problem_urls)),
 ]

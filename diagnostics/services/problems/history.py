@@ -11,9 +11,11 @@ from django.db.models import OuterRef, Q, Subquery
 from diagnostics.problem_models import Coverage, Occurrence, Problem
 from diagnostics.services.problems.standing import Look
 from projects.models import Project
+from sessions.models import TrainSession
 
 HISTORY = 60
 """Sessions that a standing is made of, the latest ones."""
+STRIP = 40
 RECENT = 10
 """Sessions that a list tells of: "in 7 of the last 9"."""
 
@@ -54,6 +56,30 @@ def _occurrences(problems: Iterable[Problem], sessions: Iterable[Coverage]) -> d
     for each in wanted.filter(session__in=[session.pk for session in sessions]).defer("layers"):
         found[each.problem_id][each.session_id] = each
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One session in a problem's strip. ``outcome`` is a severity, "clean" or "unknown": nobody looked."""
+
+    session: TrainSession
+    outcome: str
+
+
+def strip(problem: Problem) -> list[Cell]:
+    """Return what the latest sessions of the project say about a problem, oldest first. Two queries."""
+    sessions = list(
+        Coverage.objects.filter(project=problem.project_id)
+        .select_related("session")
+        .only("started", "is_complete", "checks", "session__name", "session__started")
+        .order_by("-started", "-session")[:STRIP]
+    )[::-1]
+    shown = _occurrences([problem], sessions).get(problem.pk, {})
+    return [Cell(each.session, _outcome(_look(each, problem, shown))) for each in sessions]
+
+
+def _outcome(look: Look | None) -> str:
+    return "unknown" if look is None else look.severity or "clean"
 
 
 @dataclass(frozen=True, slots=True)

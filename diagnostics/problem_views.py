@@ -39,7 +39,7 @@ ON_A_PAGE = 50
 CHOICES = 200
 """Members and other problems that a form offers."""
 ACTIVITY_ON_A_PAGE = 50
-OCCURRENCES_SHOWN = 25
+OCCURRENCES_SHOWN = 10
 SORT_LABELS = {
     "severity": "gravest first",
     "last": "last seen",

@@ -115,7 +115,8 @@ def assign(problems: Iterable[Problem], by: Person, to: Any) -> int:
     """Make somebody responsible, or nobody (None). Raises Refused if ``to`` cannot see a problem's project."""
     problems = list(problems)
     for project in {problem.project_id for problem in problems}:
-        if to is not None and not assignees(project).filter(pk=to.pk).exists():
+        # Whoever takes it on sees it, also a superuser without a membership.
+        if to not in (None, by.user) and not assignees(project).filter(pk=to.pk).exists():
             raise Refused(f"{to.get_username()} is not a member of the project.", "$.assignee")
 
     def mark(problem: Problem) -> None:

@@ -249,11 +249,11 @@ class ActivityInline(admin.TabularInline):
 class ProblemAdmin(TriageAdmin):
     list_display = [
         "title",
-        "layer_pattern",
         "severity",
         "status",
         "substatus",
         "project",
+        "layer_pattern",
         "session_count",
         "last_session_link",
         "last_seen",

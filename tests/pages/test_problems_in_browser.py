@@ -155,16 +155,16 @@ def test_comment_is_added(visit, url):
     assert page.locator(".activity .comment").first.inner_text() == "The learning rate was 0.5."
 
 
-def test_filtering_keeps_the_page_and_its_search(visit):
+def test_what_was_filtered_can_be_saved_as_a_search(visit):
     page = visit(f"{LIST}?status=all")
-    page.evaluate("window.isStillHere = true")
     page.get_by_role("searchbox").press_sequentially("nan-in-loss")
     page.wait_for_url("**q=nan-in-loss**")
     page.locator(".problems tbody tr").nth(1).wait_for(state="detached")
-    assert page.locator("#select-all").is_visible()
+    page.locator("#select-all").wait_for()
     page.get_by_text("Saved searches").click()
     page.get_by_label("Save this search as").fill("Diverged")
     page.get_by_role("button", name="Save", exact=True).first.click()
+    assert "The search “Diverged” is saved." in page.get_by_role("status").inner_text()
     page.goto(LIST)
     page.get_by_role("link", name="Diverged").click()
     assert "q=nan-in-loss" in page.url

@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.utils.timezone import now
 
+from diagnostics.problem_models import Activity, Coverage, Occurrence, Problem, SavedSearch
 from projects.models import ApiKey, Project
 from sessions.models import TrainSession
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+
+__all__ = [
+    "Activity",
+    "Coverage",
+    "DiagnosticRun",
+    "FoundIssue",
+    "Occurrence",
+    "Problem",
+    "SavedSearch",
+    "State",
+    "Trigger",
+]
 
 
 class Trigger(models.TextChoices):

@@ -19,6 +19,7 @@ from diagnostics.services.orders import (
 )
 from diagnostics.services.pinning import pin_baseline
 from diagnostics.services.plots import AXES, Chart, Plot, charts, plot
+from diagnostics.services.problems import problems_of
 
 __all__ = [
     "AXES",
@@ -39,6 +40,7 @@ __all__ = [
     "observed",
     "plot",
     "pin_baseline",
+    "problems_of",
     "request_diagnosis",
     "resume",
     "run_body",

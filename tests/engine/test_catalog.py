@@ -24,11 +24,10 @@ from tests.engine.tools import BOTH
 
 ROOT = Path(__file__).parents[2]
 HEADINGS = ["What it does", "Why it matters", "How to fix it"]
-WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"}
-WHOLE |= {"baseline.metric", "baseline.parameters"}
 WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"} | {
     name for name, *_ in CLASS_SERIES
 }
+WHOLE |= {"baseline.metric", "baseline.parameters"}
 each_check = pytest.mark.parametrize("found", CHECKS.values(), ids=CHECKS)
 
 

@@ -28,6 +28,8 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
 }
 """By the id of a root: the checks that see its consequences. Roots stand in the order in which they are believed."""
 
+_CATCH_ALL = "anomalous-epoch"
+
 _LEAD = 3
 # Epochs by which a symptom may be seen before its cause: losses begin to swing before they explode.
 
@@ -49,6 +51,16 @@ def explain(issues: Sequence[IssueData]) -> None:
                 issue.caused_by = cause.caused_by or root
                 if issue.severity is IssueSeverity.warning and cause.severity is IssueSeverity.info:
                     issue.severity = IssueSeverity.info
+    _explain_anomalies(issues)
+
+
+def _explain_anomalies(issues: Sequence[IssueData]) -> None:
+    """Let an unusual epoch follow from whatever else is wrong: it stands for itself only if nothing else is."""
+    causes = [issue for issue in issues if issue.check_id != _CATCH_ALL and issue.severity is not IssueSeverity.info]
+    for issue in issues:
+        if issue.check_id == _CATCH_ALL and issue.caused_by is None and causes:
+            first = min(causes, key=lambda cause: (cause.severity.rank, cause.caused_by is not None))
+            issue.caused_by = first.caused_by or first.check_id
 
 
 def _is_link(root: str, symptoms: Sequence[str], by_id: dict[str, IssueData]) -> bool:

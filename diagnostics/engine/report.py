@@ -13,7 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from diagnostics.engine.causes import explain, one_per_cause
+from diagnostics.engine.checks import anomaly
 from diagnostics.engine.insight import (
     EpochTrend,
     LayerHighlight,
@@ -86,14 +89,16 @@ def diagnose(
     found: list[IssueData] = []
     skipped: dict[str, list[str]] = {}
     ran = 0
-    for check in CHECKS.values():
-        if check.id in disabled or check.category in disabled:
-            continue
-        if missing := check.missing(run):
-            skipped[check.id] = missing
-            continue
-        ran += 1
-        found += check(run, limits, judged_by)
+    # What overflows is infinite, and compared so (`Check.__call__`).
+    with np.errstate(over="ignore", invalid="ignore"):
+        for check in CHECKS.values():
+            if check.id in disabled or check.category in disabled:
+                continue
+            if missing := check.missing(run):
+                skipped[check.id] = missing
+                continue
+            ran += 1
+            found += check.found(run, limits, judged_by)
     reported = [issue for issue in found if issue.suppressed is None]
     explain(reported)
     issues = sorted(reported, key=_gravest_first)
@@ -108,7 +113,7 @@ def diagnose(
         session_level_issues=[issue for issue in issues if issue.epoch_index is None],
         layer_highlights=layer_highlights(issues, run.blueprint.types),
         sustainability=sustainability(run, issues, limits),
-        summary=_summary(issues, suppressed, skipped, ran, judged_by),
+        summary=_summary(issues, suppressed, skipped, ran, judged_by) | {"anomaly": anomaly.summary(run)},
     )
 
 

@@ -219,6 +219,8 @@ class DiagnosticThresholds:
     )
     short_epoch_drop_pct: float = _share(0.60, "Drop of the speed that is a warning even for such short epochs.")
     slow_epoch_z: float = _limit(5.0, "sigmas", "Duration that the run's own jitter does not explain.")
+    anomaly_score: float = _share(0.9, "Score of an epoch (guide 11.5) above which it counts as unusual.")
+    anomaly_figures: int = _count(2, "figures", "Figures of an unusual epoch that lie beyond those of healthy ones.")
     idle_gpu_percent: float = _limit(10.0, "percent", "Load below which a GPU counts as idle.", high=100.0)
 
     # Gates of the robust profile: stopping early, network size.

@@ -86,6 +86,7 @@ def test_ids_of_the_catalogue():
         "frozen-output", "activation-collapse", "redundant-layers", "high-carbon-intensity", "wasted-carbon",
         "unintended-freeze", "gradient-spike", "attention-head-count", "embedding-dimension", "position-encoding",
         "layer-norm-placement", "hidden-size-ratio", "num-layers", "bidirectional-usage", "sequence-length",
+        "anomalous-epoch",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diagnostics.engine.checks import (
+    anomaly,
     batches,
     carbon,
     cnn,
@@ -25,6 +26,7 @@ from diagnostics.engine.checks import (
 )
 
 __all__ = [
+    "anomaly",
     "batches",
     "carbon",
     "cnn",

@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from diagnostics import services
-from diagnostics.models import DiagnosticRun, FoundIssue
+from diagnostics.models import DiagnosticRun, FoundIssue, LearnedNormal
 from sessions.admin import ReadOnlyAdmin, pretty
 
 
@@ -107,3 +107,18 @@ class FoundIssueAdmin(ReadOnlyAdmin):
     @admin.display(description="evidence")
     def evidence_text(self, issue: FoundIssue) -> SafeString:
         return pretty(issue.evidence)
+
+
+@admin.register(LearnedNormal)
+class LearnedNormalAdmin(ReadOnlyAdmin):
+    list_display = ["project", "version", "created", "sessions", "epochs"]
+    list_filter = ["project", "created"]
+    list_select_related = ["project"]
+    list_per_page = 50
+    exclude = ["document"]
+    readonly_fields = ["document_text"]
+    show_full_result_count = False
+
+    @admin.display(description="model")
+    def document_text(self, normal: LearnedNormal) -> SafeString:
+        return pretty(normal.document)

@@ -12,7 +12,9 @@ from django.db.models import Q
 
 from diagnostics import queue
 from diagnostics.engine import ENGINE_VERSION, DiagnosticThresholds, IssueData, Report, Run, diagnose
+from diagnostics.engine.anomaly import AnomalyModel
 from diagnostics.models import DiagnosticRun, FoundIssue, Trigger
+from diagnostics.services.anomaly import normal_of
 from observer_client.record import plain
 from projects.services.documents import clean, storable
 from sessions.models import Model, SessionLog, TrainSession
@@ -64,7 +66,7 @@ def judge(session: TrainSession, standards: Standards) -> Verdict:
     disabled = session.project.disabled_checks
     if not isinstance(disabled, list) or not all(isinstance(check, str) for check in disabled):
         raise ValueError("disabled_checks is a list of ids of checks")
-    run = load_run(session)
+    run = load_run(session, normal_of(session.project))
     report = diagnose(
         run,
         thresholds=DiagnosticThresholds.from_mapping(standards.thresholds),
@@ -74,7 +76,7 @@ def judge(session: TrainSession, standards: Standards) -> Verdict:
     return Verdict(report, len(run))
 
 
-def load_run(session: TrainSession) -> Run:
+def load_run(session: TrainSession, anomaly_model: AnomalyModel | None = None) -> Run:
     """Return everything that is known of a session as the engine reads it. Four queries, no JSON of epochs."""
     blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
     return Run.from_packed(
@@ -83,6 +85,7 @@ def load_run(session: TrainSession) -> Run:
         architecture=Model.objects.filter(session=session).values_list("architecture", flat=True).first(),
         hyperparameters=session.hyperparameters,
         environment=session.environment,
+        anomaly_model=anomaly_model,
     )
 
 

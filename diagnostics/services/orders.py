@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from diagnostics import queue
 from diagnostics.models import DiagnosticRun, State
+from diagnostics.services.anomaly import ask_to_learn
 from diagnostics.services.judging import Standards, judge, store
 from projects.services.documents import clean
 from sessions.models import TrainSession
@@ -70,7 +71,8 @@ def work(run_id: int) -> bool:
         return False
     try:
         standards = Standards.of_run(run)
-        store(run, judge(run.session, standards), standards)
+        if store(run, judge(run.session, standards), standards):
+            ask_to_learn(run.session)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:

@@ -24,6 +24,7 @@ from diagnostics.engine.columns import (
     unpack_blocks,
 )
 from diagnostics.engine.curves import Bools, Floats, Ints
+from diagnostics.engine.decoded import is_decoded, read_decoded
 from diagnostics.engine.reading import Reading, entries, read_epoch, read_logs
 from observer_client.record import Architecture, Epoch, LogLine
 
@@ -111,7 +112,8 @@ class Run:
         follow their predecessor; of epochs with the same number the highest attempt, then the last given, wins. Logs
         that were captured and hold no line are an empty sequence, None says that nobody looked.
         """
-        readings = [reading for epoch in entries(epochs) if (reading := read_epoch(epoch)) is not None]
+        read = (read_decoded(epoch) if is_decoded(epoch) else read_epoch(epoch) for epoch in entries(epochs))
+        readings = [reading for reading in read if reading is not None]
         blocks = read_blocks(readings, _numbered(readings))
         return cls._of(blocks, len(readings), logs, architecture, hyperparameters, environment, anomaly_model)
 

@@ -16,6 +16,8 @@ from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
+_MOST = 10
+# Epochs that are looked at closely: in a run that went wrong for good all the others are unusual, too.
 _NAMED = 3
 # Drivers that a sentence can hold; all of them are in the evidence.
 _BY_NAME = {each.name: each for each in FEATURES}
@@ -39,8 +41,8 @@ def anomalous_epoch(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     of healthy runs. A Gaussian mixture says how surprising their combination is; the score is above 0.9 if it is more
     so than anything in a healthy run was to a model that did not know that run. The model is the project's own as soon
     as it has learned from enough healthy sessions, until then one that comes with mldiag. The first three epochs are
-    not judged. The robust profile also asks that at least two figures lie beyond all that healthy epochs
-    showed, by a tenth of their range.
+    not judged, and the ten most unusual ones are reported. The robust profile also asks that at least two figures lie
+    beyond all that healthy epochs showed, by a tenth of their range.
 
     ## Why it matters
     Rules find the faults that somebody has thought of. What no rule describes still differs from what has always
@@ -56,7 +58,8 @@ def anomalous_epoch(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     if len(run) <= WARM_UP:
         return
     table, scores = judged(run)
-    for row in np.flatnonzero(scores > limits.anomaly_score):
+    unusual = np.flatnonzero(scores > limits.anomaly_score)
+    for row in np.sort(unusual[np.argsort(-scores[unusual], kind="stable")[:_MOST]]):
         yield _found(run, limits, int(row), table[row], float(scores[row]))
 
 

@@ -6,8 +6,7 @@ Nothing looks ahead: what is said of an epoch while the run goes on stays true w
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -19,16 +18,18 @@ SHORT_EPOCH_SECONDS = 1.0
 """Shorter epochs measure the scheduler of the machine; their speed says nothing about the training."""
 
 
+_PLACES = {name: place for place, name in enumerate(NAMES)}
+
+
 def features(run: Run) -> Floats:
     """Return the figures of every epoch, epochs x `FEATURES`, compressed by arcsinh; NaN where they are not known."""
-    table = np.full((len(run), len(FEATURES)), np.nan)
+    table: Floats = np.full((len(run), len(FEATURES)), np.nan)
     if len(run) <= WARM_UP:
         return table
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        # A layer that was never seen has no largest change, which NumPy warns of.
-        warnings.simplefilter("ignore", RuntimeWarning)
+    with np.errstate(all="ignore"):
         for name, values in _figures(run):
-            table[:, NAMES.index(name)] = np.arcsinh(values)
+            table[:, _PLACES[name]] = values
+        np.arcsinh(table, out=table)
     table[~np.isfinite(table)] = np.nan
     table[:WARM_UP] = np.nan
     return table
@@ -46,14 +47,13 @@ def _of_loss(run: Run) -> Iterator[tuple[str, Floats]]:
     column = run.column(TRAIN)
     if not column:
         return
-    change, level, _ = _movement(column.values)
+    change, level, span, best = _movement(column.values)
     yield "loss_change", change
     yield "loss_level", level
-    known = np.where(np.isfinite(column.values), column.values, np.nan)
-    best, worst = np.fmin.accumulate(known), np.fmax.accumulate(known)
-    yield "loss_progress", (worst - best) / (worst - best + np.abs(best))
+    yield "loss_progress", span / (span + np.abs(best))
     mean, spread = column.values, run.column("loss.train_std").values
-    yield "loss_spread", np.log(spread) - _mean_before(np.log(spread))
+    logarithm = np.log(spread)
+    yield "loss_spread", logarithm - _mean_before(logarithm)
     yield "loss_peak", (run.column("loss.train_max").values - mean) / spread
     share = run.column("loss.non_finite").values / run.column("loss.n_batches").values
     yield "loss_non_finite", np.where(column.seen & ~np.isfinite(mean), 1.0, np.nan_to_num(share))
@@ -62,9 +62,10 @@ def _of_loss(run: Run) -> Iterator[tuple[str, Floats]]:
 def _of_validation(run: Run) -> Iterator[tuple[str, Floats]]:
     loss, accuracy = run.column(VAL), run.column(ACCURACY)
     if loss:
-        change, level, _ = _movement(loss.values)
-        _, _, span = _movement(run.column(TRAIN).values)
-        gap = (loss.values - run.column(TRAIN).values) / span
+        change, level, _, _ = _movement(loss.values)
+        train = run.column(TRAIN).values
+        span = _shifted(_movement(train)[2])
+        gap = (loss.values - train) / np.where(span > 0, span, np.nan)
         yield "val_change", change
         yield "val_level", level
         yield "val_gap", gap - _mean_before(gap)
@@ -95,47 +96,59 @@ def _of_machine(run: Run) -> Iterator[tuple[str, Floats]]:
 def _of_layers(run: Run) -> Iterator[tuple[str, Floats]]:
     if not run.layers:
         return
-    for feature, name, scale in _LAYERS:
-        matrix = run.layer_matrix(name)
-        if matrix:
-            yield feature, _largest(np.abs(scale(matrix.values.astype(np.float64))))
-    norms = run.layer_matrix("gradient_norm_mean").values.astype(np.float64)
-    level = np.log10(np.where(norms > 0, norms, np.nan))
-    yield "layer_contrast", np.fmax.reduce(level, axis=1) - np.fmin.reduce(level, axis=1)
+    names, logarithms = _statistics(run, _BY_RATIO)
+    logarithms = np.log(np.where(logarithms > 0, logarithms, np.nan))
+    yield from _largest(names, np.abs(_change(logarithms)))
+    if "layer_gradients" in names:
+        norms = logarithms[:, names.index("layer_gradients")]
+        yield "layer_contrast", (np.fmax.reduce(norms, axis=1) - np.fmin.reduce(norms, axis=1)) / np.log(10)
+    names, shares = _statistics(run, _BY_DIFFERENCE)
+    yield from _largest(names, np.abs(_change(shares)))
+    names, levels = _statistics(run, _BY_LEVEL)
+    yield from _largest(names, np.abs(levels))
 
 
-def _log_change(values: Floats) -> Floats:
-    return _change(np.log(np.where(values > 0, values, np.nan)))
+_BY_RATIO = {
+    "gradient_norm_mean": "layer_gradients",
+    "weight_norm": "layer_weights",
+    "activation_variance": "layer_variance",
+}
+_BY_DIFFERENCE = {"activation_zero_share": "layer_zeros", "activation_saturation": "layer_saturation"}
+_BY_LEVEL = {"update_ratio": "layer_updates", "activation_dead_units": "layer_dead"}
+# Statistics of layers by how two epochs of them are compared, with the figures made of them.
+
+
+def _statistics(run: Run, chosen: Mapping[str, str]) -> tuple[list[str], Floats]:
+    """Return the figures whose statistics were logged, and these: epochs x statistics x layers."""
+    fields = run.cells.fields
+    logged = [name for name in chosen if name in fields]
+    values = run.cells.values[:, [fields.index(name) for name in logged]]
+    return [chosen[name] for name in logged], values.astype(np.float64)
+
+
+def _largest(names: Sequence[str], values: Floats) -> Iterator[tuple[str, Floats]]:
+    found = np.fmax.reduce(values, axis=2)
+    yield from ((name, found[:, place]) for place, name in enumerate(names))
 
 
 def _change(values: Floats) -> Floats:
     """Return each row less the one before it; the first is NaN."""
-    return np.concatenate((np.full_like(values[:1], np.nan), np.diff(values, axis=0)))
+    change = np.empty_like(values)
+    change[:1] = np.nan
+    np.subtract(values[1:], values[:-1], out=change[1:])
+    return change
 
 
-_LAYERS: tuple[tuple[str, str, Callable[[Floats], Floats]], ...] = (
-    ("layer_gradients", "gradient_norm_mean", _log_change),
-    ("layer_updates", "update_ratio", lambda values: values),
-    ("layer_weights", "weight_norm", _log_change),
-    ("layer_zeros", "activation_zero_share", _change),
-    ("layer_saturation", "activation_saturation", _change),
-    ("layer_variance", "activation_variance", _log_change),
-    ("layer_dead", "activation_dead_units", lambda values: values),
-)
-
-
-def _largest(values: Floats) -> Floats:
-    found: Floats = np.fmax.reduce(values, axis=1)
-    return found
-
-
-def _movement(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the change of each value, its height above the lowest before it, both in units of the range before it,
-    and that range. A range has no sign and no unit: losses below zero are compared like all others."""
+def _movement(values: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the change of each value and its height above the lowest before it, both in units of the range before it;
+    and the range and the lowest value so far. A range has no sign and no unit: losses below zero are compared like all
+    others."""
     known = np.where(np.isfinite(values), values, np.nan)
-    low, span = _shifted(np.fmin.accumulate(known)), _shifted(np.fmax.accumulate(known) - np.fmin.accumulate(known))
-    span = np.where(span > 0, span, np.nan)
-    return _change(known) / span, (known - low) / span, span
+    low = np.fmin.accumulate(known)
+    span = np.fmax.accumulate(known) - low
+    before = _shifted(span)
+    before = np.where(before > 0, before, np.nan)
+    return _change(known) / before, (known - _shifted(low)) / before, span, low
 
 
 def _mean_before(values: Floats) -> Floats:
@@ -146,4 +159,7 @@ def _mean_before(values: Floats) -> Floats:
 
 
 def _shifted(values: Floats) -> Floats:
-    return np.concatenate(([np.nan], values[:-1]))
+    shifted = np.empty_like(values)
+    shifted[:1] = np.nan
+    shifted[1:] = values[:-1]
+    return shifted

@@ -50,6 +50,7 @@ check_redundant_layers = on_epochs("redundant-layers")
 check_high_carbon_intensity = on_epochs("high-carbon-intensity")
 check_wasted_carbon = on_epochs("wasted-carbon")
 check_gradient_spike = on_epochs("gradient-spike")
+check_anomalous_epoch = on_epochs("anomalous-epoch")
 check_unintended_freeze = on_architecture("unintended-freeze")
 _check_attention_head_count = on_architecture("attention-head-count")
 _check_embedding_dimension = on_architecture("embedding-dimension")
@@ -94,6 +95,7 @@ __all__ = [
     "_check_position_encoding",
     "_check_sequence_length",
     "check_activation_collapse",
+    "check_anomalous_epoch",
     "check_backward_dominance",
     "check_compute_inefficient_layer",
     "check_dead_neurons",

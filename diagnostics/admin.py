@@ -22,7 +22,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from diagnostics import services
-from diagnostics.models import Activity, DiagnosticRun, FoundIssue, Occurrence, Problem
+from diagnostics.models import Activity, DiagnosticRun, FoundIssue, LearnedNormal, Occurrence, Problem
 from diagnostics.services.problems import Action, Order, Person, carry_out, problems_of
 from projects.services import Refused
 from sessions.admin import ReadOnlyAdmin, pretty
@@ -282,3 +282,18 @@ class ProblemAdmin(TriageAdmin):
         with_session = chosen.exclude(last_session=None).select_related("last_session__project")
         number = diagnose_again(problem.last_session for problem in with_session)
         self.message_user(request, f"{number} diagnoses are queued.", messages.SUCCESS)
+
+
+@admin.register(LearnedNormal)
+class LearnedNormalAdmin(ReadOnlyAdmin):
+    list_display = ["project", "version", "created", "sessions", "epochs"]
+    list_filter = ["project", "created"]
+    list_select_related = ["project"]
+    list_per_page = 50
+    exclude = ["document"]
+    readonly_fields = ["document_text"]
+    show_full_result_count = False
+
+    @admin.display(description="model")
+    def document_text(self, normal: LearnedNormal) -> SafeString:
+        return pretty(normal.document)

@@ -75,6 +75,26 @@ class Migration(migrations.Migration):
                 'ordering': ['run', 'position'],
             },
         ),
+        migrations.CreateModel(
+            name='LearnedNormal',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('version', models.PositiveIntegerField()),
+                ('created', models.DateTimeField(default=django.utils.timezone.now)),
+                ('sessions', models.PositiveIntegerField()),
+                ('epochs', models.PositiveIntegerField()),
+                ('healthy', models.PositiveIntegerField()),
+                ('document', models.JSONField()),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='learned_normals', to='projects.project')),
+            ],
+            options={
+                'ordering': ['project', '-version'],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='learnednormal',
+            constraint=models.UniqueConstraint(fields=('project', 'version'), name='diagnostics_one_normal_a_version'),
+        ),
         migrations.AddIndex(
             model_name='diagnosticrun',
             index=models.Index(fields=['state', 'lease_until'], name='diagnostics_queue'),

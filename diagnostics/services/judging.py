@@ -12,7 +12,9 @@ from django.db.models import Q
 
 from diagnostics import queue
 from diagnostics.engine import CHECKS, ENGINE_VERSION, IssueData, Policy, Report, Run
+from diagnostics.engine.anomaly import AnomalyModel
 from diagnostics.models import DiagnosticRun, FoundIssue, Trigger
+from diagnostics.services.anomaly import normal_of
 from diagnostics.services.problems.updating import note_findings
 from observer_client.record import plain
 from projects.models import Project
@@ -52,11 +54,11 @@ class Verdict:
 
 def judge(session: TrainSession, policy: Policy) -> Verdict:
     """Judge a session as it is stored now."""
-    run = load_run(session)
+    run = load_run(session, normal_of(session.project))
     return Verdict(policy.diagnose(run, session.tags), len(run))
 
 
-def load_run(session: TrainSession) -> Run:
+def load_run(session: TrainSession, anomaly_model: AnomalyModel | None = None) -> Run:
     """Return everything that is known of a session as the engine reads it. Four queries, no JSON of epochs."""
     blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
     return Run.from_packed(
@@ -65,6 +67,7 @@ def load_run(session: TrainSession) -> Run:
         architecture=Model.objects.filter(session=session).values_list("architecture", flat=True).first(),
         hyperparameters=session.hyperparameters,
         environment=session.environment,
+        anomaly_model=anomaly_model,
     )
 
 

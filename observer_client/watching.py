@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,10 @@ class WatchingObserver(Observer):
         self._losses: LossTap | None = None
         self._loader: LoaderTap | None = None
         self._optimizers: Any = None
+        self._ours: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+        """Whether the steps of an optimizer are those of this run."""
+        self._held: frozenset[int] = frozenset()
+        """Parameters by which to know the optimizer, if none was told."""
         if self._live:
             self._hang(model, optimizer, loader)
 
@@ -73,24 +78,29 @@ class WatchingObserver(Observer):
         # Accelerate hands out optimizers around those that step.
         optimizer = getattr(optimizer, "optimizer", optimizer)
         self.register_model(model, optimizer)
-        held = [] if optimizer is None else [id(optimizer)]
-        ours = {id(each) for each in model.parameters()}
-
-        @harmless
-        def stepped(stepping: Any, args: object, kwargs: object) -> None:
-            # Each backward pass belongs to the optimizer that steps next, of whichever model.
-            loss, passes = losses.take()
-            groups = stepping.param_groups
-            is_ours = (
-                id(stepping) in held if held else any(id(each) in ours for group in groups for each in group["params"])
-            )
-            if is_ours:
-                self._see(loss, passes)
-
-        losses = self._losses = LossTap()
-        self._optimizers = register_optimizer_step_post_hook(stepped)
+        # A hook of theirs would leave from within ours, while PyTorch goes through all of them.
+        self._rates.close()
+        self._ours = weakref.WeakKeyDictionary() if optimizer is None else weakref.WeakKeyDictionary({optimizer: True})
+        self._held = frozenset() if optimizer is not None else frozenset(id(each) for each in model.parameters())
+        self._losses = LossTap()
+        self._optimizers = register_optimizer_step_post_hook(self._stepped)
         if loader is not None:
             self._follow(loader)
+
+    @harmless
+    def _stepped(self, optimizer: Any, args: object, kwargs: object) -> None:
+        if self._losses is None:
+            return
+        # Each backward pass belongs to the optimizer that steps next, of whichever model.
+        loss, passes = self._losses.take()
+        is_ours = self._ours.get(optimizer)
+        if is_ours is None:
+            parameters = (each for group in optimizer.param_groups for each in group["params"])
+            is_ours = self._ours[optimizer] = any(id(each) in self._held for each in parameters)
+            if is_ours:
+                self._use_optimizer(optimizer)
+        if is_ours:
+            self._see(loss, passes)
 
     def _follow(self, loader: Any) -> None:
         try:

@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, TensorDataset
 
 from observer_client import Observer, ObserverConfig, losstap, watch
@@ -176,6 +177,15 @@ def test_without_an_optimizer_the_one_of_the_model_is_found(watched, setting):
     with watched(optimizer=None) as obs:
         train(setting)
     assert epochs(obs)[0]["loss"]["n_batches"] == 4
+
+
+def test_hooks_of_others_go_on(watched, setting):
+    calls = []
+    with watched(optimizer=None) as obs:
+        hook = register_optimizer_step_post_hook(lambda *stepped: calls.append(stepped))
+        train(setting)
+        hook.remove()
+    assert (len(calls), epochs(obs)[0]["learning_rate"]) == (4, 0.1)
 
 
 def test_a_loss_that_is_not_finite_stays_so(watched, setting):

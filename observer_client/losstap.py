@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 from observer_client.guard import harmless
 from observer_client.hooks import is_compiling
 
-_taps: list[LossTap] = []
+_taps: weakref.WeakSet[LossTap] = weakref.WeakSet()
+"""Weak, since an adapter may never hear of the exception that ended its fit."""
 _wrapper: Any = None
 """What stands in for ``torch.autograd.backward``, for as long as somebody listens."""
 
@@ -44,13 +46,12 @@ class LossTap(Passes):
 
     def __init__(self) -> None:
         super().__init__()
-        _taps.append(self)
+        _taps.add(self)
         _wrap()
 
     def close(self) -> None:
         """See no more."""
-        if self in _taps:
-            _taps.remove(self)
+        _taps.discard(self)
         if not _taps:
             _unwrap()
 
@@ -75,6 +76,8 @@ def unscaled(loss: Any) -> Any:
 def _note(tensors: Any, gradients: Any) -> None:
     if gradients is not None or is_compiling():
         return
+    if not _taps:
+        _unwrap()
     roots = [tensors] if hasattr(tensors, "grad_fn") else list(tensors)
     if len(roots) == 1 and roots[0].numel() == 1:
         for each in list(_taps):

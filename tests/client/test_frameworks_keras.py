@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     from observer_client.frameworks.skorch import ObserverCallback as SkorchCallback
 
 from observer_client import ObserverConfig
-from tests.client.conftest import batches, net, records
+from tests.client.conftest import batches, example, net, recorded, records
 
 pytestmark = [pytest.mark.xdist_group("frameworks"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -184,3 +184,19 @@ def test_without_its_library_an_adapter_says_what_to_install(name, monkeypatch):
     monkeypatch.delitem(sys.modules, f"observer_client.frameworks.{name}", raising=False)
     with pytest.raises(ImportError, match=rf"needs {name}: pip install 'mldiag-observer\[{name}\]'"):
         importlib.import_module(f"observer_client.frameworks.{name}")
+
+
+def test_keras_as_documented(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLDIAG_MODE", "offline")
+    monkeypatch.setenv("MLDIAG_QUIET", "1")
+    exec(example("Keras"), {"__name__": "documented"})
+    assert recorded(tmp_path / "runs") == (["finished"], 3)
+
+
+def test_skorch_as_documented(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLDIAG_MODE", "offline")
+    monkeypatch.setenv("MLDIAG_QUIET", "1")
+    exec(example("skorch"), {"__name__": "documented"})
+    assert recorded(tmp_path / "runs") == (["finished"], 3)

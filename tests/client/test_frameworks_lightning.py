@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     from observer_client.frameworks.lightning import ObserverCallback, ObserverLogger
 
 from observer_client import ObserverConfig
-from tests.client.conftest import batches, net, records
+from tests.client.conftest import batches, example, net, recorded, records
 
 pytestmark = [
     pytest.mark.xdist_group("frameworks"),
@@ -232,3 +232,11 @@ def test_a_second_fit_with_the_logger_is_a_run():
         trainer(logger=logger, max_epochs=1, log_every_n_steps=1).fit(model, loader())
         runs.append(logger.observer)
     assert [len(epochs(each)) for each in runs] == [1, 1]
+
+
+def test_lightning_as_documented(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLDIAG_MODE", "offline")
+    monkeypatch.setenv("MLDIAG_QUIET", "1")
+    exec(example("Lightning"), {"__name__": "documented"})
+    assert recorded(tmp_path / "runs") == (["finished"], 3)

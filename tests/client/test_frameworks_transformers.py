@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     from observer_client.frameworks.transformers import ObserverCallback
 
 from observer_client import ObserverConfig
-from tests.client.conftest import batches, net, records
+from tests.client.conftest import batches, example, net, recorded, records
 
 pytestmark = [pytest.mark.xdist_group("frameworks"), pytest.mark.filterwarnings("ignore")]
 
@@ -196,7 +196,7 @@ def test_a_crash_that_nobody_catches_is_recorded(tmp_path, monkeypatch):
         # As the interpreter does.
         sys.excepthook(type(error), error, error.__traceback__)
     assert ending(callback.observer) == ("crashed", "ZeroDivisionError: no such batch")
-    callback.observer.close()
+    callback.__exit__(None, None, None)
 
 
 def test_a_fit_after_a_crash_is_a_run_of_its_own(tmp_path):
@@ -297,3 +297,19 @@ def test_accelerate_a_crash_is_recorded_around_the_training(accelerator):
     with pytest.raises(ZeroDivisionError), tracker:
         accelerator(tracker).log({"loss": 1 / 0})
     assert ending(tracker.observer) == ("crashed", "ZeroDivisionError: division by zero")
+
+
+def test_transformers_as_documented(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLDIAG_MODE", "offline")
+    monkeypatch.setenv("MLDIAG_QUIET", "1")
+    exec(example("Transformers"), {"__name__": "documented"})
+    assert recorded(tmp_path / "runs") == (["finished"], 3)
+
+
+def test_accelerate_as_documented(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLDIAG_MODE", "offline")
+    monkeypatch.setenv("MLDIAG_QUIET", "1")
+    exec(example("Accelerate"), {"__name__": "documented"})
+    assert recorded(tmp_path / "runs") == (["finished"], 3)

@@ -12,7 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, TensorDataset
 
 from observer_client import Observer, ObserverConfig, losstap, watch
-from tests.client.conftest import net, records
+from tests.client.conftest import example, net, recorded, records
 
 
 @pytest.fixture
@@ -250,6 +250,14 @@ def test_two_at_once_leave_in_any_order(setting, tmp_path):
     assert torch.autograd.backward is backward
 
 
+def test_a_tap_that_is_forgotten_leaves_with_the_next_pass():
+    backward = torch.autograd.backward
+    losstap.LossTap()
+    assert torch.autograd.backward is not backward
+    torch.ones((), requires_grad=True).backward()
+    assert torch.autograd.backward is backward
+
+
 def test_a_crash_is_recorded_and_passed_on(watched, setting):
     obs = watched()
     with pytest.raises(ZeroDivisionError), obs:
@@ -300,7 +308,17 @@ def test_progress_bars_stay_whole(capsys, setting):
 
 def test_in_a_notebook_only_the_report_is_said(capsys, setting, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ipykernel", object())
-    watch(*setting, config=ObserverConfig(mode="offline")).close()
+    obs = watch(*setting, config=ObserverConfig(mode="offline"))
+    obs.close()
     captured = capsys.readouterr()
     assert captured.err == ""
+    assert obs.folder.name.startswith("notebook-")
     assert captured.out.count("mldiag:") == 1
+
+
+def test_a_loop_as_documented(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLDIAG_MODE", "offline")
+    monkeypatch.setenv("MLDIAG_QUIET", "1")
+    exec(example("A loop that stays as it is"), {"__name__": "documented"})
+    assert recorded(tmp_path / "runs") == (["finished"], 3)

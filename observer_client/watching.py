@@ -15,6 +15,9 @@ from observer_client.observer import Observer
 if TYPE_CHECKING:
     import torch
 
+LOOK_EVERY = 16
+"""One batch in so many is looked at for padding and masked labels: that takes as long as everything else together."""
+
 
 def watch(
     model: torch.nn.Module,
@@ -73,8 +76,6 @@ class WatchingObserver(Observer):
 
     @harmless
     def _hang(self, model: Any, optimizer: Any, loader: Any) -> None:
-        from torch.optim.optimizer import register_optimizer_step_post_hook  # The model is torch's, so it is there.
-
         # Accelerate hands out optimizers around those that step.
         optimizer = getattr(optimizer, "optimizer", optimizer)
         self.register_model(model, optimizer)
@@ -83,9 +84,17 @@ class WatchingObserver(Observer):
         self._ours = weakref.WeakKeyDictionary() if optimizer is None else weakref.WeakKeyDictionary({optimizer: True})
         self._held = frozenset() if optimizer is not None else frozenset(id(each) for each in model.parameters())
         self._losses = LossTap()
-        self._optimizers = register_optimizer_step_post_hook(self._stepped)
+        self._listen()
         if loader is not None:
             self._follow(loader)
+
+    def _listen(self) -> None:
+        """Hear of the steps of optimizers, after everybody else here: a window hangs its own hooks anew."""
+        from torch.optim.optimizer import register_optimizer_step_post_hook  # The model is torch's, so it is there.
+
+        if self._optimizers is not None:
+            self._optimizers.remove()
+        self._optimizers = register_optimizer_step_post_hook(self._stepped)
 
     @harmless
     def _stepped(self, optimizer: Any, args: object, kwargs: object) -> None:
@@ -116,7 +125,8 @@ class WatchingObserver(Observer):
             self._samples = found + (self._samples or 0)
         if self._live and self._loader is not None:
             self._signals.wait.note(waited)
-            self._signals.inputs.look_at_batch(batch)
+            if self._steps.here % LOOK_EVERY == 0:
+                self._signals.inputs.look_at_batch(batch)
             self._signals.samples.look(self._loader.loader, batch)
 
     @harmless
@@ -165,6 +175,8 @@ class WatchingObserver(Observer):
         """End an epoch, as `Observer.flush` does: with its metrics, which cannot be seen from the outside."""
         self._over = False
         super().flush(val_metrics, epoch=epoch, lr=lr, **metrics)
+        if self._live and not self._ended and self._optimizers is not None:
+            self._listen()
 
     @harmless
     def _leave(self) -> None:

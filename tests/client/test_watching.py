@@ -179,6 +179,12 @@ def test_without_an_optimizer_the_one_of_the_model_is_found(watched, setting):
     assert epochs(obs)[0]["loss"]["n_batches"] == 4
 
 
+def test_phases_of_every_epoch_are_measured(watched, setting):
+    with watched() as obs:
+        train(setting, epochs=3)
+    assert ["backward_seconds" in each["phases"] for each in epochs(obs)] == [True] * 3
+
+
 def test_hooks_of_others_go_on(watched, setting):
     calls = []
     with watched(optimizer=None) as obs:

@@ -118,6 +118,18 @@ MLDIAG_SWEEP_SECONDS = env.float("MLDIAG_SWEEP_SECONDS", default=10.0)
 MLDIAG_LEASE_SECONDS = env.float("MLDIAG_LEASE_SECONDS", default=90.0)
 MLDIAG_MAX_ATTEMPTS = env.int("MLDIAG_MAX_ATTEMPTS", default=3)
 
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 0.5, "socket_timeout": 5}],
+            "prefix": "mldiag",
+        },
+    }
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+
 CELERY_BROKER_URL = REDIS_URL or "memwake://"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {

@@ -7,6 +7,7 @@ from diagnostics.services.answers import health_body, is_answered, run_body, tre
 from diagnostics.services.evidence import Drawing, draw
 from diagnostics.services.heat import Heat, Strip, heat
 from diagnostics.services.judging import load_run
+from diagnostics.services.news import latest_alert, note_ending, number_in, project_news, ring_for, session_news
 from diagnostics.services.observed import observed
 from diagnostics.services.orders import (
     diagnose_now,
@@ -30,16 +31,22 @@ __all__ = [
     "charts",
     "diagnose_now",
     "draw",
-    "heat",
     "health_body",
+    "heat",
     "is_answered",
+    "latest_alert",
     "load_run",
     "mark_due",
+    "note_ending",
+    "number_in",
     "observed",
     "plot",
+    "project_news",
     "request_diagnosis",
     "resume",
+    "ring_for",
     "run_body",
+    "session_news",
     "suggested_actions",
     "sweep",
     "trend_body",

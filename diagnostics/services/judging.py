@@ -13,6 +13,7 @@ from django.db.models import Q
 from diagnostics import queue
 from diagnostics.engine import ENGINE_VERSION, DiagnosticThresholds, IssueData, Report, Run, diagnose
 from diagnostics.models import DiagnosticRun, FoundIssue, Trigger
+from diagnostics.services import news
 from observer_client.record import plain
 from projects.services.documents import clean, storable
 from sessions.models import Model, SessionLog, TrainSession
@@ -106,6 +107,7 @@ def store(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> bool:
     FoundIssue.objects.bulk_create(_rows(run, verdict.report), batch_size=500)
     if run.trigger == Trigger.AUTOMATIC or standards == Standards.of_project(run.session):
         _show_verdict(run, verdict)
+        news.note_findings(run.session, verdict.report.issues)
     return True
 
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from diagnostics.engine import Run
 from diagnostics.models import DiagnosticRun, State, Trigger
-from diagnostics.services import AXES, Heat, charts, heat, observed, plot, request_diagnosis
+from diagnostics.services import AXES, Heat, charts, heat, latest_alert, observed, plot, request_diagnosis
 from diagnostics.views.findings import Findings, findings
 from diagnostics.views.model import architecture, profile
 from observer_client.record import Epoch
@@ -38,6 +38,8 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
     htmx gets the issues alone.
     """
     shown = get_object_or_404(_sessions(request).select_related("model"), pk=pk)
+    # Before the rest, so that no alert falls between what the page shows and what it hears.
+    alert = latest_alert(session=pk) if shown.status == SessionStatus.RUNNING else 0
     verdict, logged = _verdict(shown), observed(shown)
     found = findings(verdict, request.GET.get("severity", ""), logged)
     score = verdict.health_score if verdict else None
@@ -58,6 +60,9 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
         "epochs": _latest_epochs(shown),
         "lines": list(shown.logs.order_by("-seq")[:LINES_SHOWN])[::-1],
         "is_running": is_running,
+        "socket": f"/ws/sessions/{pk}",
+        "news": f"/sessions/{pk}/news",
+        "latest_alert": alert,
         "architecture": architecture(getattr(shown, "model", None), logged, found.layers),
         "profile": profile(logged),
     }

@@ -139,6 +139,13 @@ class Chart {
         matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.render());
         new ResizeObserver(() => this.plot?.width !== place.clientWidth && this.render()).observe(place);
         for (const link of document.querySelectorAll("a[data-chart]")) this.wire(link);
+        document.addEventListener("fresh", (event) => {
+            for (const link of event.target.querySelectorAll("a[data-chart]")) this.wire(link);
+        });
+        document.addEventListener("news", () => {
+            this.markers = JSON.parse(document.getElementById("markers").textContent);
+            this.load();
+        });
         this.load();
     }
 

@@ -19,14 +19,14 @@ from time import perf_counter
 import msgspec
 import orjson
 
-from diagnostics.engine import DiagnosticThresholds, Run
-from mldiag.cli.judging import Settings, judge
+from diagnostics.engine import Policy, Run
+from mldiag.cli.judging import judge
 from mldiag.cli.readers import read
 from observer_client.record import LayerStats, RunFile
 
 SIZES = ((100, 30), (1000, 50))
 TARGET = 1.25
-SETTINGS = Settings("robust", DiagnosticThresholds(), frozenset())
+POLICY = Policy()
 FLAGS = ("trainable", "has_vanishing_gradients", "is_dead", "has_frozen_output", "has_low_activation_variance")
 FIGURES = tuple(each.name for each in fields(LayerStats) if each.name not in FLAGS)
 
@@ -79,7 +79,7 @@ def measure(data: bytes, repeat: int) -> dict[str, float]:
         "orjson.loads": lambda: orjson.loads(data),
         "decode into records": lambda: decode(data),
         "records to columns": lambda: Run.from_epochs(run.epochs),
-        "bytes to report": lambda: judge(data, SETTINGS),
+        "bytes to report": lambda: judge(data, POLICY),
     }
     assert len(columns) == len(run.epochs)
     best = dict.fromkeys(ways, float("inf"))

@@ -66,6 +66,7 @@ class DiagnosticRun(models.Model):
 
     profile = models.CharField(max_length=10, default="robust")
     thresholds = models.JSONField(default=dict, blank=True)
+    asked = models.JSONField(default=dict, blank=True, help_text="Settings that the order put over the project's.")
     engine_version = models.CharField(max_length=20, blank=True)
     epoch_count = models.PositiveIntegerField(default=0)
     health_score = models.PositiveSmallIntegerField(null=True, blank=True)

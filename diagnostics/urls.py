@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from diagnostics import policy_views
 from diagnostics.views import catalog, news, session
 
 urlpatterns = [
@@ -12,6 +13,7 @@ urlpatterns = [
     path("projects/<int:pk>/news", news.of_project, name="project-news"),
     path("sessions/<int:pk>/diagnosis", session.order, name="order"),
     path("sessions/<int:pk>/diagnosis/<int:run>", session.progress, name="progress"),
+    path("sessions/<int:pk>/baseline", policy_views.pin, name="pin"),
     path("runs/<int:pk>", session.run, name="run"),
     path("checks", catalog.checks, name="checks"),
     path("checks/<slug:check_id>", catalog.check, name="check"),

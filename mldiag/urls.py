@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView
 import diagnostics.api_urls
 import diagnostics.urls
 import projects.api_urls
+import projects.urls
 import sessions.api_urls
 import sessions.urls
 
@@ -26,6 +27,7 @@ urlpatterns = [
     path("accounts/login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout", auth.LogoutView.as_view(), name="logout"),
     path("accounts/password", auth.PasswordChangeView.as_view(success_url="/"), name="password_change"),
+    path("", include(projects.urls)),
     path("", include(sessions.urls)),
     path("", include(diagnostics.urls)),
 ]

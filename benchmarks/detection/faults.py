@@ -76,7 +76,7 @@ _DYNAMICS: list[Row] = [
     (
         "over-regularized",
         inject.over_regularized,
-        "not-learning dead-neurons activation-collapse frozen-output",
+        "weight-collapse not-learning dead-neurons activation-collapse frozen-output",
         "loss-plateau vanishing-gradients update-ratio",
         (at.digits_mlp, at.digits_cnn),
         (at.waves_conv, at.shapes_vit),

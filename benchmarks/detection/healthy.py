@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.detection import ranks
+from benchmarks.detection import ranks, special
 from benchmarks.detection import variations as vary
 from benchmarks.detection import workloads as at
 from benchmarks.detection.scenario import Scenario, placed
@@ -23,6 +23,8 @@ def _scenarios() -> list[Scenario]:
         ("regression", vary.ordinary, (at.diabetes_mlp,), (at.friedman_mlp,)),
         ("autoencoder", vary.ordinary, (at.digits_vae,), (at.shapes_autoencoder,)),
         ("negative loss", vary.ordinary, (at.plane_nll,), (at.friedman_nll,)),
+        ("connectionist, some losses infinite", vary.ordinary, (special.strokes_ctc,), ()),
+        ("adversarial pair", vary.ordinary, (special.ring_gan,), ()),
         ("contrastive", vary.ordinary, (at.digits_twin,), (at.waves_twin,)),
         ("pooling by functions", vary.ordinary, (at.digits_functional,), conv),
         ("SGD with momentum", vary.momentum, mlp, conv),

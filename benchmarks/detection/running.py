@@ -25,14 +25,15 @@ from torch import nn
 
 import observer_client
 from benchmarks.detection import data, models, ranks, training, workloads
+from benchmarks.detection.acceptance import SCENARIOS as ACCEPTANCE
 from benchmarks.detection.faults import FAULTS
 from benchmarks.detection.healthy import HEALTHY
 from benchmarks.detection.scenario import Part, Scenario
 from observer_client import Observer, ObserverConfig
 
-SCENARIOS = {(each.part, each.name): each for each in (*HEALTHY, *FAULTS)}
-HELD_OUT_SEEDS = 1000
-"""Where the seeds of the held-out part begin."""
+SCENARIOS = {(each.part, each.name): each for each in (*HEALTHY, *FAULTS, *ACCEPTANCE)}
+FIRST_SEEDS = {Part.tuning: 0, Part.held_out: 1000, Part.acceptance: 2000}
+"""Where the seeds of each part begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,7 @@ class Trained:
 def jobs(parts: Sequence[Part], seeds: int, only: str = "") -> list[Job]:
     """Return what is to be trained; ``only`` is a part of a scenario's name."""
     found = [each for each in SCENARIOS.values() if each.part in parts and only in each.name]
-    start = {Part.tuning: 0, Part.held_out: HELD_OUT_SEEDS}
-    return [Job(each.part, each.name, start[each.part] + seed) for each in found for seed in range(seeds)]
+    return [Job(each.part, each.name, FIRST_SEEDS[each.part] + seed) for each in found for seed in range(seeds)]
 
 
 def train_all(wanted: Sequence[Job], folder: Path, workers: int) -> Iterator[Trained]:
@@ -144,7 +144,7 @@ def _touch() -> None:
 
 def _file_name(job: Job) -> str:
     readable = re.sub(r"[^a-z0-9]+", "-", f"{job.part}-{job.name}".lower())
-    text = "\n".join((_surroundings(), _source_of(job.scenario.twist), job.scenario.workload.__name__))
+    text = "\n".join((_surroundings(), _source_of(job.scenario.twist), _source_of(job.scenario.workload)))
     return f"{readable}-{job.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
 

@@ -69,6 +69,8 @@ class Setup:
     clears_gradients: Callable[[int], bool] = lambda step: True
     flush_every: int | None = None
     """Steps between two flushes, where an epoch is too long a window."""
+    loop: Callable[[Setup, Observer], None] | None = None
+    """What trains instead of the common loop, where one loss and one optimizer are not enough."""
     at_fault: frozenset[str] = frozenset()
 
     @property
@@ -90,17 +92,20 @@ Twist = Callable[[Setup], None]
 
 def train(setup: Setup, observer: Observer) -> None:
     """Train as ``setup`` says, telling ``observer`` what a careful user tells. Raises what the training raises."""
+    if setup.loop is not None:
+        setup.loop(setup, observer)
+        return
     loop = _Loop(setup, observer)
     for epoch in range(setup.epochs):
         loop.run_epoch()
         for hook in setup.on_epoch:
             hook(epoch)
         if not setup.flush_every:
-            observer.flush(validate(setup))
+            observer.flush(validate(setup, observer))
 
 
 @torch.no_grad()
-def validate(setup: Setup) -> dict[str, float]:
+def validate(setup: Setup, observer: Observer) -> dict[str, float]:
     """Return loss and, where the task has one, accuracy on the validation data."""
     if setup.val is None:
         return {}
@@ -109,6 +114,7 @@ def validate(setup: Setup) -> dict[str, float]:
     output = setup.model(inputs)
     metrics = {"val_loss": float(setup.criterion(output, targets))}
     if setup.accuracy is not None:
+        observer.observe_predictions(output, targets)
         metrics["val_acc"] = setup.accuracy(output, targets)
     return metrics
 
@@ -124,6 +130,9 @@ class _Loop:
         self.loader = setup.loader(setup) if setup.loader else setup.batches()
         self.step = self.epoch = 0
         observer.register_model(setup.model, self.optimizer)
+        observer.watch_data(setup.train, setup.val)
+        if setup.scaler is not None:
+            observer.observe_scaler(setup.scaler)
         observer.log_hyperparameters(
             {
                 "learning_rate": setup.rate,
@@ -140,7 +149,7 @@ class _Loop:
         for micro_batches in _grouped(self.loader, self.setup.accumulate):
             self._step(micro_batches)
             if self.setup.flush_every and self.step % self.setup.flush_every == 0:
-                self.observer.flush(validate(self.setup))
+                self.observer.flush(validate(self.setup, self.observer))
                 self.setup.train_mode(self.setup.model)
         self.epoch += 1
 

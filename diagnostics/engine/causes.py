@@ -4,81 +4,132 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagnostics.engine.issue import IssueData, IssueSeverity
+from diagnostics.engine.issue import IssueCategory, IssueData, IssueSeverity
 
 _WASTE = ("early-stop-opportunity", "diminishing-returns", "wasted-carbon")
 _IDLE = ("not-learning", "loss-plateau", *_WASTE)
-_UNRULY = ("loss-divergence", "high-loss-variance", "gradient-instability", "gradient-spike", "overfitting")
-_SICK = (
-    "dead-relu",
-    "saturated-activation",
-    "vanishing-gradients",
-    "exploding-gradients",
-    "activation-collapse",
-    "activation-outliers",
-    "frozen-output",
-    "attention-entropy",
-    "update-ratio",
-)
-_CUT_OFF = ("vanishing-gradients", "frozen-output", "activation-collapse", "redundant-layers", *_IDLE)
-_THROWN = ("learning-rate-too-high", *_UNRULY, *_SICK, *_IDLE)
+_SPREAD = ("high-loss-variance", "gradient-instability")
+_SPIKES = ("loss-spike", "gradient-spike", "exploding-gradients")
+_UNRULY = ("oscillation", "loss-divergence", "overfitting", *_SPREAD, *_SPIKES)
+_LOST = ("loss-explosion", "nan-in-loss", "inf-gradients")
+_MUTE = ("vanishing-gradients", "frozen-output", "activation-collapse", "no-gradient")
+_DYING = ("dead-neurons", "dead-relu", "saturated-activation", "activation-outliers", "attention-entropy", *_MUTE)
+_UNSTABLE = ("learning-rate-too-high", "first-epoch-blow-up", *_LOST, *_UNRULY, *_IDLE)
+_UNTRAINED = ("learning-rate-too-low", "update-ratio", *_IDLE)
+_CUT_OFF = ("redundant-layers", *_UNTRAINED)
+
+_STILL = ("learning-rate-too-low", "update-ratio", "vanishing-gradients", *_IDLE)
 
 SYMPTOMS: dict[str, tuple[str, ...]] = {
-    "loss-below-minimum": ("first-epoch-blow-up", "loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
-    "initial-loss": ("learning-rate-too-high", "high-loss-variance", "gradient-instability", "gradient-spike"),
-    "first-epoch-blow-up": ("loss-explosion", "nan-in-loss", "inf-gradients", *_THROWN),
-    "loss-explosion": ("nan-in-loss", "inf-gradients", *_THROWN),
-    "inf-gradients": ("nan-in-loss", *_IDLE),
-    "nan-in-loss": ("inf-gradients", *_IDLE),
-    "learning-rate-too-high": (*_UNRULY, *_SICK, *_IDLE),
-    "dead-neurons": ("dead-relu", "loss-divergence", "learning-rate-too-low", *_CUT_OFF),
-    "dead-relu": ("learning-rate-too-low", *_CUT_OFF),
-    "saturated-activation": ("learning-rate-too-low", *_CUT_OFF),
-    "exploding-gradients": _UNRULY,
-    "vanishing-gradients": ("frozen-output", "activation-collapse", "learning-rate-too-low", *_IDLE),
-    "loss-divergence": (*_IDLE, "high-loss-variance"),
+    # Exact facts about the code: whatever else is seen may follow from them.
+    "labels-all-masked": (*_LOST, *_IDLE, "no-gradient", "vanishing-gradients", "parameters-not-updated"),
+    "optimizer-misses-parameters": ("parameters-not-updated", *_MUTE, *_UNTRAINED),
+    "amp-overflow": ("parameters-not-updated", *_LOST, *_SPIKES, *_UNTRAINED),
+    "parameters-not-updated": (*_MUTE, *_UNTRAINED),
+    "missing-zero-grad": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
+    "softmax-before-cross-entropy": ("loss-below-minimum", "vanishing-gradients", *_UNTRAINED),
+    "loss-below-minimum": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
+    "data-leakage": ("overfitting",),
+    "class-imbalance": ("overfitting", *_WASTE),
+    "input-scale": ("initial-loss", "update-ratio", *_UNSTABLE, *_DYING),
+    # Settings.
+    "learning-rate-schedule": ("update-ratio", "learning-rate-too-low", *_UNSTABLE, *_DYING),
+    "weight-collapse": ("update-ratio", "loss-divergence", "overfitting", *_IDLE, *_DYING),
+    "initial-loss": ("learning-rate-too-high", "saturated-activation", "update-ratio", *_SPREAD, *_SPIKES),
+    "learning-rate-too-high": ("first-epoch-blow-up", "update-ratio", *_LOST, *_UNRULY, *_IDLE, *_DYING),
+    "first-epoch-blow-up": ("update-ratio", *_LOST, *_UNRULY, *_IDLE, *_DYING),
+    # Layers that pass nothing on.
+    "dead-neurons": (*_MUTE, "dead-relu", "loss-divergence", *_CUT_OFF),
+    "dead-relu": (*_MUTE, *_CUT_OFF),
+    "saturated-activation": (*_MUTE, *_CUT_OFF),
+    "exploding-gradients": ("oscillation", "loss-divergence", "overfitting", *_SPREAD, "loss-spike", "gradient-spike"),
+    "vanishing-gradients": ("frozen-output", "activation-collapse", "no-gradient", *_CUT_OFF),
+    "activation-collapse": ("frozen-output", *_IDLE),
+    "frozen-output": _IDLE,
+    "no-gradient": ("update-ratio", *_IDLE),
+    "unintended-freeze": ("update-ratio", *_IDLE),
+    # Events.
+    "loss-spike": ("gradient-spike", *_SPREAD, "exploding-gradients", *_LOST, "loss-divergence", *_IDLE),
+    "gradient-spike": (*_SPREAD, "exploding-gradients", *_LOST, "loss-divergence", *_IDLE),
+    "loss-explosion": ("nan-in-loss", "inf-gradients", *_UNRULY, *_IDLE, *_DYING),
+    "inf-gradients": ("nan-in-loss", "amp-overflow", *_UNTRAINED),
+    "nan-in-loss": ("inf-gradients", *_UNTRAINED),
+    "oscillation": (*_SPREAD, *_WASTE),
+    "loss-divergence": ("high-loss-variance", "overfitting", *_IDLE),
+    # Pace.
+    "clipping-fraction": ("learning-rate-too-low", "update-ratio"),
     "learning-rate-too-low": ("update-ratio", *_IDLE),
     "update-ratio": _IDLE,
     "not-learning": ("loss-plateau", *_WASTE, "overfitting"),
     "overfitting": _WASTE,
-    "device-underutilization": ("high-cpu",),
     "early-stop-opportunity": ("diminishing-returns", "wasted-carbon"),
+    # The machine.
+    "input-bound": ("throughput-degradation", "gpu-underutilized", "slow-epoch", "slow-step", "fail-slow"),
+    "throughput-degradation": ("fail-slow", "slow-epoch", "slow-step"),
+    "memory-growth": ("gpu-memory-pressure", "error-logs"),
+    "gpu-memory-pressure": ("error-logs",),
+    "device-underutilization": ("high-cpu",),
 }
-"""By the id of a root: the checks that see its consequences. Roots stand in the order in which they are believed."""
+"""By the id of a root: the checks that see its consequences.
+
+Roots stand in the order in which they are believed: the first that is found explains. What the code says comes before
+settings, settings before layers, layers before events of the loss, and these before its pace. A new check gets a row of
+its own if it explains others, and a word in a group above if others explain it.
+"""
 
 _LEAD = 3
 # Epochs by which a symptom may be seen before its cause: losses begin to swing before they explode.
+
+_AT_ONCE = frozenset({"loss-spike", "gradient-spike"})
+# Roots that happen at one step: nothing that began before them follows from them.
+
+_COST = frozenset(
+    {IssueCategory.throughput, IssueCategory.profiler, IssueCategory.system, IssueCategory.sustainability}
+)
 
 
 def explain(issues: Sequence[IssueData]) -> None:
     """Set ``caused_by`` of each issue that another one of ``issues`` explains.
 
-    A consequence of information is no warning; what is critical stays so.
+    A consequence of information is no warning, and information explains nothing critical.
     """
     by_id: dict[str, IssueData] = {}
-    for issue in issues:
+    for issue in sorted(issues, key=lambda issue: issue.severity.rank):
         by_id.setdefault(issue.check_id, issue)
     for root, symptoms in SYMPTOMS.items():
         cause = by_id.get(root)
-        if cause is None or cause.caused_by is not None and not _is_link(root, symptoms, by_id):
+        if cause is None:
             continue
         for issue in issues:
-            if issue.check_id in symptoms and issue.caused_by is None and _may_follow(issue, cause):
-                issue.caused_by = cause.caused_by or root
+            told = issue.check_id in symptoms and issue.caused_by is None
+            if told and issue.check_id not in _line(cause, by_id) and _may_follow(issue, cause):
+                issue.caused_by = root
                 if issue.severity is IssueSeverity.warning and cause.severity is IssueSeverity.info:
                     issue.severity = IssueSeverity.info
+    ends = [_line(issue, by_id)[-1] for issue in issues]
+    for issue, end in zip(issues, ends, strict=True):
+        issue.caused_by = None if issue.caused_by is None else end
 
 
-def _is_link(root: str, symptoms: Sequence[str], by_id: dict[str, IssueData]) -> bool:
-    """Return whether a root that is a symptom itself may hand its cause on: not to where that cause came from."""
-    return by_id[root].caused_by not in symptoms
+def _line(issue: IssueData, by_id: dict[str, IssueData]) -> list[str]:
+    """Return the ids from ``issue`` to its root. Nothing follows from what itself follows from it, so there is one."""
+    line = [issue.check_id]
+    while issue.caused_by is not None:
+        line.append(issue.caused_by)
+        issue = by_id[issue.caused_by]
+    return line
 
 
 def _may_follow(symptom: IssueData, cause: IssueData) -> bool:
+    if symptom.severity is IssueSeverity.critical and cause.severity is IssueSeverity.info:
+        return False
     if "inf-gradients" in (symptom.check_id, cause.check_id) and "nan-in-loss" in (symptom.check_id, cause.check_id):
         return _began(cause) < _began(symptom) or (_began(cause) == _began(symptom) and cause.check_id == "nan-in-loss")
-    if symptom.epoch_index is None or cause.epoch_index is None:
+    if symptom.check_id in _WASTE or symptom.epoch_index is None or cause.epoch_index is None:
+        # Waste names the epoch to stop at, which lies before what made the rest worthless.
         return True
+    if cause.check_id in _AT_ONCE:
+        return symptom.epoch_index >= cause.epoch_index
     last: int = max([symptom.epoch_index, *symptom.evidence.get("epochs", ())])
     return last >= cause.epoch_index - _LEAD
 
@@ -88,14 +139,24 @@ def _began(issue: IssueData) -> tuple[float, float]:
     return float(issue.epoch_index or 0), -1.0 if step is None else float(step)
 
 
-def one_per_cause(issues: Sequence[IssueData]) -> list[IssueData]:
-    """Return the issues that count: all that nothing explains, and of what follows from them one per severity that
-    the cause itself has not."""
-    counted = {(issue.check_id, issue.severity): issue for issue in issues if issue.caused_by is None}
-    independent = [issue for issue in issues if issue.caused_by is None]
-    extra = {
-        (issue.caused_by, issue.severity): issue
-        for issue in issues
-        if issue.caused_by is not None and (issue.caused_by, issue.severity) not in counted
-    }
-    return [*independent, *extra.values()]
+def cause_first(issues: Sequence[IssueData]) -> list[IssueData]:
+    """Return ``issues`` in the order of a report: gravest first, causes before what follows from them, then by epoch.
+
+    A cause is as grave as its gravest consequence, so that a warning that explains a critical issue stands before it.
+    Of mere information what is about the cost of the run comes last.
+    """
+    gravity = {issue.check_id: issue.severity.rank for issue in issues}
+    for issue in issues:
+        gravity[issue.check_id] = min(gravity[issue.check_id], issue.severity.rank)
+    for issue in issues:
+        if issue.caused_by is not None:
+            gravity[issue.caused_by] = min(gravity[issue.caused_by], issue.severity.rank)
+
+    def place(issue: IssueData) -> tuple[float, ...]:
+        rank = issue.severity.rank if issue.caused_by is not None else gravity[issue.check_id]
+        advice = issue.severity is IssueSeverity.info and issue.category in _COST
+        # What belongs to no epoch, such as a crash, comes before what does.
+        epoch = float("-inf") if issue.epoch_index is None else issue.epoch_index
+        return rank, advice, issue.caused_by is not None, issue.severity.rank, epoch
+
+    return sorted(issues, key=place)

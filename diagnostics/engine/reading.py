@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from observer_client.packed import LAYER_FIELDS, SCALARS, SERIES
+from observer_client.packed import CLASS_SERIES, LAYER_FIELDS, SCALARS, SERIES
 from observer_client.record import LayerStats, LogLine, OperationShare
 
 _LARGEST = sys.float_info.max
@@ -128,7 +128,7 @@ def read_epoch(epoch: Any) -> Reading | None:
         layers={name: _statistics(stats) for name, stats in pairs(get(health, "layers"))},
         profiled=dict(_profiled(profiler)),
         correlations=dict(_correlations(health)),
-        series=dict(_series(get(epoch, "steps"))),
+        series=dict(_series(get(epoch, "steps"))) | dict(_counts(get(epoch, "classes"))),
     )
 
 
@@ -176,6 +176,13 @@ def _series(steps: Any) -> Iterator[tuple[str, list[float | None]]]:
     for name in SERIES:
         if values := [number(value) for value in entries(get(steps, name))]:
             yield name, values
+
+
+def _counts(classes: Any) -> Iterator[tuple[str, list[float | None]]]:
+    if isinstance(classes, Mapping) and classes:
+        for name, split, own in CLASS_SERIES:
+            if values := [number(value) for value in entries(get(classes.get(split), own))]:
+                yield name, values
 
 
 def read_logs(logs: Any) -> tuple[LogLine, ...]:

@@ -1,19 +1,18 @@
 """Judges a run: all checks, one report.
 
-The score is the guide's formula (3.4) over the reported issues: literally so in the guide profile. In the robust
-profile symptoms of one cause are reported with ``caused_by`` and cost, together with their cause, one penalty per
-severity: a loss that exploded, then rested on a plateau and rose again is one fault, not three. (A sum of correlated
-penalties measures how many checks look at a fault, not how bad it is.)
+The score is the guide's formula (3.4) over the reported issues, in both profiles alike. What the robust profile reports
+is grouped (one issue per check and layer, with a count) and says of each symptom which cause it has.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from diagnostics.engine.causes import explain, one_per_cause
+from diagnostics.engine.baseline import Baseline
+from diagnostics.engine.causes import cause_first, explain
 from diagnostics.engine.fixes import write_fixes
 from diagnostics.engine.insight import (
     EpochTrend,
@@ -24,13 +23,13 @@ from diagnostics.engine.insight import (
     severity_breakdown,
     sustainability,
 )
-from diagnostics.engine.issue import IssueCategory, IssueData, compute_health_score
+from diagnostics.engine.issue import IssueCategory, IssueData, IssueSeverity, compute_health_score
 from diagnostics.engine.registry import CHECKS, Profile
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DEFAULTS, DiagnosticThresholds
 from observer_client.record import Architecture, Epoch, LogLine
 
-ENGINE_VERSION = "1.1.0"
+ENGINE_VERSION = "1.2.0"
 """Raised when the same run may be judged differently than before."""
 
 
@@ -38,7 +37,8 @@ ENGINE_VERSION = "1.1.0"
 class Report:
     """What `diagnose` found.
 
-    ``issues`` is what is reported and scored: gravest first, causes before what follows from them, then by epoch.
+    ``issues`` is what is reported and scored: gravest first, a cause before what follows from it and as grave as that,
+    then by epoch.
     ``suppressed`` is what the guide's rules found and the robust profile held back, each with its reason. ``skipped``
     names the checks that could not look, with the columns they missed: not looked at is not healthy.
     """
@@ -76,14 +76,19 @@ def diagnose(
     thresholds: DiagnosticThresholds | None = None,
     profile: str = Profile.robust,
     disabled: Collection[str] = frozenset(),
+    severities: Mapping[str, IssueSeverity] | None = None,
+    baseline: Baseline | None = None,
 ) -> Report:
     """Run every check on ``run``.
 
-    ``profile`` is "robust" or "guide". ``disabled`` holds ids of checks, or categories, to leave out. Raises
-    ValueError for a profile or an id that does not exist.
+    ``profile`` is "robust" or "guide". ``disabled`` holds ids of checks, or categories, to leave out. ``severities``
+    says by id how grave what a check finds shall be, also for the score. ``baseline`` is what the run is compared
+    with. Raises ValueError for a profile or an id that does not exist.
     """
-    limits, judged_by = thresholds or DEFAULTS, parse_profile(profile)
-    _refuse_unknown(disabled)
+    limits, judged_by, chosen = thresholds or DEFAULTS, parse_profile(profile), severities or {}
+    _refuse_unknown({*disabled, *chosen})
+    if baseline is not None:
+        run = replace(run, baseline=baseline)
     found: list[IssueData] = []
     skipped: dict[str, list[str]] = {}
     ran = 0
@@ -95,13 +100,16 @@ def diagnose(
             continue
         ran += 1
         found += check(run, limits, judged_by)
+    _set_severities(found, chosen)
     reported = [issue for issue in found if issue.suppressed is None]
     explain(reported)
+    # What somebody chose stays, also where a cause would have made it lighter.
+    _set_severities(reported, chosen)
     write_fixes(run, reported)
-    issues = sorted(reported, key=_gravest_first)
-    suppressed = sorted((issue for issue in found if issue.suppressed is not None), key=_gravest_first)
+    issues = cause_first(reported)
+    suppressed = cause_first([issue for issue in found if issue.suppressed is not None])
     return Report(
-        health_score=compute_health_score(one_per_cause(issues) if judged_by is Profile.robust else issues),
+        health_score=compute_health_score(issues),
         arch_type=run.blueprint.kind,
         issues=issues,
         suppressed=suppressed,
@@ -110,8 +118,30 @@ def diagnose(
         session_level_issues=[issue for issue in issues if issue.epoch_index is None],
         layer_highlights=layer_highlights(issues, run.blueprint.types),
         sustainability=sustainability(run, issues, limits),
-        summary=_summary(issues, suppressed, skipped, ran, judged_by),
+        summary=_summary(issues, suppressed, skipped, ran, judged_by)
+        | {"policy": _differences(limits, disabled, chosen, baseline)},
     )
+
+
+def _set_severities(issues: Sequence[IssueData], chosen: Mapping[str, IssueSeverity]) -> None:
+    for issue in issues:
+        issue.severity = chosen.get(issue.check_id, issue.severity)
+
+
+def _differences(
+    limits: DiagnosticThresholds,
+    disabled: Collection[str],
+    chosen: Mapping[str, IssueSeverity],
+    baseline: Baseline | None,
+) -> dict[str, Any]:
+    """Return by what a run was judged, as far as it differs from the defaults; names as in `Policy.from_mapping`."""
+    own = {each.name: getattr(limits, each.name) for each in fields(limits)}
+    return {
+        "thresholds": {name: value for name, value in own.items() if value != getattr(DEFAULTS, name)},
+        "disable": sorted(map(str, disabled)),
+        "severity": {check: str(severity) for check, severity in sorted(chosen.items())},
+        "baseline": baseline.as_dict() if baseline else None,
+    }
 
 
 def _summary(
@@ -153,9 +183,3 @@ def _refuse_unknown(disabled: Collection[str]) -> None:
     known = {*CHECKS, *IssueCategory}
     if unknown := sorted(str(name) for name in disabled if name not in known):
         raise ValueError(f"there is no check or category {', '.join(unknown)}")
-
-
-def _gravest_first(issue: IssueData) -> tuple[int, bool, float]:
-    # What belongs to no epoch, such as a crash, comes before what does.
-    epoch = float("-inf") if issue.epoch_index is None else issue.epoch_index
-    return issue.severity.rank, issue.caused_by is not None, epoch

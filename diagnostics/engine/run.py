@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from diagnostics.engine.architecture import Blueprint, blueprint, read_architecture
+from diagnostics.engine.baseline import Baseline
 from diagnostics.engine.columns import (
     Block,
     Cells,
@@ -88,6 +89,8 @@ class Run:
     architecture: Architecture | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    baseline: Baseline | None = None
+    """What the run is compared with (`diagnose`)."""
 
     @classmethod
     def from_epochs(
@@ -216,7 +219,7 @@ class Run:
         return {}
 
     def steps(self, name: str) -> StepSeries:
-        """Return a step series (a field of `Steps`) of all epochs in order."""
+        """Return a step series (a field of `Steps`) or counts by class ("classes.val.support"), all epochs in order."""
         if name not in self._series:
             self._series[name] = self._joined(name)
         return self._series[name]
@@ -237,7 +240,8 @@ class Run:
         return blueprint(self.architecture)
 
     def has(self, need: str) -> bool:
-        """Return whether ``need`` was logged: a scalar column, "logs", "architecture", or "layers.<statistic>"."""
+        """Return whether ``need`` was logged: a scalar column, "logs", "architecture", "layers.<statistic>", or
+        "baseline.<figure>" of what the run is compared with."""
         if need == "logs":
             return self.logs is not None
         if need == "architecture":
@@ -251,7 +255,18 @@ class Run:
             return bool(self.layer_matrix(statistic))
         if group == "steps":
             return statistic in self.series
+        if group == "baseline":
+            return self._has_baseline(statistic)
+        if group == "classes":
+            return need in self.series
         return need in self.names
+
+    def _has_baseline(self, figure: str) -> bool:
+        if self.baseline is None:
+            return False
+        if figure == "metric":
+            return any(self.column(name).finite.size for name in self.baseline.columns)
+        return self.baseline.parameters is not None
 
 
 def _numbered(readings: Sequence[Reading]) -> list[int]:

@@ -6,15 +6,36 @@ import math
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from diagnostics.engine.reading import integer
 from diagnostics.engine.run import Run
 
 _LOSS_NAMES = ("loss", "criterion", "loss_fn", "loss_function", "loss_name", "objective")
 _CLASS_NAMES = ("num_classes", "n_classes", "classes", "num_labels", "vocab_size")
+_NOTHING = ("", "none", "false", "no", "0")
 _CROSS_ENTROPY = re.compile(r"cross_?entropy|^ce(_?loss)?$|^bce|softmax_?loss", re.IGNORECASE)
 _NEVER_NEGATIVE = re.compile(
     r"^(mse|l1|l2|mae|rmse|bce|huber|smooth_?l1|hinge)|squared_?error|absolute_?error|focal", re.IGNORECASE
 )
+_TRAINED_BEFORE = (
+    r"pre[-_ ]?train|fine[-_ ]?tun|\b(q|d)?lora|peft|adapter|head[-_ ]?only|linear[-_ ]?(eval|probe)|prompt[-_ ]?tun"
+)
+_REUSED = re.compile(
+    rf"{_TRAINED_BEFORE}|transfer|backbone|probe|distil|teacher(?!_?forc)|trainable|from_checkpoint|init_from",
+    re.IGNORECASE,
+)
+_BEGUN_BEFORE = re.compile(
+    rf"{_TRAINED_BEFORE}|transfer_?learn|resum|warm_?start|continue_?from|(from|load|init)_?(ckpt|checkpoint|weights)",
+    re.IGNORECASE,
+)
+_GAME = re.compile(
+    r"adversari|discriminator|\b(w|dc|style|cycle|info|big)?gan\b|\bcritic\b|\bactor_?critic|policy_?gradient|reinforce\b"
+    r"|\b(ppo|dqn|grpo|sac|td3|rlhf)\b",
+    re.IGNORECASE,
+)
+_OBSERVED_KINDS = ("losses_seen", "cross_entropy", "binary_cross_entropy", "squared_error")
+_OBSERVED = "the loss, a cross-entropy or squared error by its graph,"
 ACCURACY = "loss.val.val_acc"
 
 
@@ -39,10 +60,48 @@ def task_of(run: Run) -> Task:
     named = next((value for name in _LOSS_NAMES if isinstance(value := given.get(name), str)), None)
     told = next((count for name in _CLASS_NAMES if (count := integer(given.get(name)))), None)
     crosses = named is not None and bool(_CROSS_ENTROPY.search(named))
+    observed = named is None and _observed_never_negative(run)
     guessed = run.blueprint.classes if crosses or (named is None and run.column(ACCURACY)) else None
     classes = told if told and (named is None or crosses) else guessed
     return Task(
-        loss=named,
+        loss=named or (_OBSERVED if observed else None),
         classes=classes if classes and classes >= 2 else None,
-        never_negative=named is not None and (crosses or bool(_NEVER_NEGATIVE.search(named))),
+        never_negative=observed or named is not None and (crosses or bool(_NEVER_NEGATIVE.search(named))),
     )
+
+
+def told_of(run: Run) -> str:
+    """Return what the hyperparameters say, as one text; what is set to nothing is left out."""
+    given = ((str(name), str(value)) for name, value in run.hyperparameters.items())
+    return " ".join(f"{name} {value}" for name, value in given if value.lower() not in _NOTHING)
+
+
+def reuse_of(run: Run) -> str | None:
+    """Return the word by which hyperparameters or names of layers tell that parts of the model are kept as they are;
+    None if there is none."""
+    return _word(_REUSED, run)
+
+
+def trained_before(run: Run) -> str | None:
+    """Return the word by which the run tells that it began with trained weights, its own earlier ones included."""
+    return _word(_BEGUN_BEFORE, run)
+
+
+def game_of(run: Run) -> str | None:
+    """Return the word by which the run tells of players that train against each other, or for a reward: their loss says
+    who is ahead, not how good they are, and need not fall. None if there is none."""
+    layers = {part for name in run.blueprint.types for part in name.split(".")}
+    found = _GAME.search(told_of(run).replace("_", " ")) or _GAME.search(" ".join(sorted(layers)))
+    return found.group() if found else None
+
+
+def _word(pattern: re.Pattern[str], run: Run) -> str | None:
+    names = " ".join((run.architecture.model_class or "" if run.architecture else "", *run.blueprint.types))
+    found = pattern.search(told_of(run)) or pattern.search(names)
+    return found.group() if found else None
+
+
+def _observed_never_negative(run: Run) -> bool:
+    """Whether each loss whose graph was looked at was a cross-entropy or an error, and nothing else."""
+    seen, *kinds = (np.nansum(run.column(f"loop.{name}").values) for name in _OBSERVED_KINDS)
+    return bool(seen > 0 and sum(kinds) == seen)

@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True)),
                 ('profile', models.CharField(default='robust', max_length=10)),
                 ('thresholds', models.JSONField(blank=True, default=dict)),
+                ('asked', models.JSONField(blank=True, default=dict, help_text="Settings that the order put over the project's.")),
                 ('engine_version', models.CharField(blank=True, max_length=20)),
                 ('epoch_count', models.PositiveIntegerField(default=0)),
                 ('health_score', models.PositiveSmallIntegerField(blank=True, null=True)),

@@ -18,6 +18,7 @@ from diagnostics.services.orders import (
     wait_for,
     work,
 )
+from diagnostics.services.pinning import pin_baseline
 from diagnostics.services.plots import AXES, Chart, Plot, charts, plot
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "note_ending",
     "number_in",
     "observed",
+    "pin_baseline",
     "plot",
     "project_news",
     "request_diagnosis",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -15,6 +16,9 @@ from drf_spectacular.generators import SchemaGenerator
 from markdown_it import MarkdownIt
 
 from diagnostics.engine import CHECKS, Check, docs
+
+_DOCUMENT = re.compile(r"\]\((?:\.\./|checks/)?([\w-]+)\.md\)")
+"""A link between the documentation's files; its pages here have other addresses."""
 
 
 @require_safe
@@ -60,6 +64,7 @@ def api_docs(request: HttpRequest) -> HttpResponse:
 
 @cache
 def _markdown(text: str) -> SafeString:
+    text = _DOCUMENT.sub(lambda found: f"]({'/' if found[1] == 'thresholds' else '/checks/'}{found[1]})", text)
     # Without "html" the renderer escapes markup, and it refuses javascript: links itself.
     return mark_safe(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 

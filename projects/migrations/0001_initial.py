@@ -32,7 +32,9 @@ class Migration(migrations.Migration):
                 ('created', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('profile', models.CharField(choices=[('robust', 'robust: rules with an evidence gate'), ('guide', 'guide: rules taken literally')], default='robust', max_length=10)),
                 ('thresholds', models.JSONField(blank=True, default=dict, help_text='Thresholds that differ from the defaults.')),
-                ('disabled_checks', models.JSONField(blank=True, default=list, help_text='Ids of checks that are switched off.')),
+                ('disabled_checks', models.JSONField(blank=True, default=list, help_text='Ids of checks, and categories, that are switched off.')),
+                ('severities', models.JSONField(blank=True, default=dict, help_text='Severities that differ, by id of the check.')),
+                ('baseline', models.CharField(blank=True, help_text='Baseline of sessions that name no task; empty for none.', max_length=100)),
                 ('members', models.ManyToManyField(related_name='projects', through='projects.Membership', to=settings.AUTH_USER_MODEL)),
             ],
             options={
@@ -67,5 +69,41 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='membership',
             constraint=models.UniqueConstraint(fields=('project', 'user'), name='projects_one_membership_each'),
+        ),
+        migrations.CreateModel(
+            name='Baseline',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(help_text='The task that sessions name.', max_length=100)),
+                ('metric', models.CharField(default='accuracy', max_length=100)),
+                ('direction', models.CharField(blank=True, choices=[('higher', 'higher'), ('lower', 'lower')], max_length=10)),
+                ('value', models.FloatField()),
+                ('epochs', models.PositiveBigIntegerField(blank=True, null=True)),
+                ('parameters', models.PositiveBigIntegerField(blank=True, null=True)),
+                ('source', models.CharField(blank=True, help_text='Where the figures come from.', max_length=300)),
+                ('created', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='baselines', to='projects.project')),
+            ],
+            options={
+                'ordering': ['name'],
+                'constraints': [models.UniqueConstraint(fields=('project', 'name'), name='projects_one_baseline_per_task')],
+            },
+        ),
+        migrations.CreateModel(
+            name='PolicyChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('by', models.CharField(help_text='Who it was, also when the account is gone.', max_length=200)),
+                ('setting', models.CharField(help_text='As thresholds.loss_explosion_ratio.', max_length=250)),
+                ('old', models.JSONField(blank=True, null=True)),
+                ('new', models.JSONField(blank=True, null=True)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='policy_changes', to='projects.project')),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['-at', '-pk'],
+                'indexes': [models.Index(fields=['project', '-at', '-id'], name='projects_policy_history')],
+            },
         ),
     ]

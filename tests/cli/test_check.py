@@ -115,7 +115,8 @@ def test_what_was_not_looked_at_is_said(cli, written):
 def test_verbose_lists_what_was_held_back(cli):
     path = RUNS / "digits_healthy.json"
     run = read(path.read_bytes())
-    held_back = diagnose(Run.from_epochs(run.epochs, architecture=run.architecture)).suppressed
+    columns = Run.from_epochs(run.epochs, architecture=run.architecture, environment=run.environment)
+    held_back = diagnose(columns).suppressed
     assert f"Held back: {len(held_back)} findings" in cli("check", path).text
     full = cli("check", path, "--verbose").text
     assert all(issue.check_id in full and issue.suppressed in full for issue in held_back)
@@ -160,6 +161,14 @@ def test_a_check_can_be_left_out(cli, written):
         (["--threshold", "overfitting_epochs=1.5"], "'1.5' is not a whole number"),
         (["--threshold", "loss_explosion_ratio=-1"], "loss_explosion_ratio"),
         (["--disable", "loss-explosions"], "did you mean loss-explosion?"),
+        (["--severity", "overfitting"], "ID=SEVERITY"),
+        (["--severity", "overfiting=info"], "did you mean overfitting?"),
+        (["--severity", "overfitting=mild"], "none of critical, warning, info"),
+        (["--baseline", "mnist"], "did you mean mnist_cnn?"),
+        (["--config", "nowhere.toml"], "nowhere.toml: No such file"),
+        (["--config", "a", "--no-config"], "not allowed with"),
+        (["-j", "0"], "neither auto nor a number"),
+        (["-j", "many"], "neither auto nor a number"),
         (["--format", "xml"], "invalid choice: 'xml'"),
         (["--fail-on", "sometimes"], "invalid choice: 'sometimes'"),
         (["--profile", "strict"], "invalid choice: 'strict'"),

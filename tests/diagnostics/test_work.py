@@ -182,8 +182,8 @@ def test_verdict_of_older_data_does_not_replace_a_newer_one(bad_session):
     old = queue.claim(automatic(bad_session).pk)
     services.diagnose_now(bad_session)
     TrainSession.objects.update(health_score=42)
-    standards = orders.Standards.of_run(old)
-    assert orders.store(old, orders.judge(bad_session, standards), standards)
+    policy = orders.policy_of(old)
+    assert orders.store(old, orders.judge(bad_session, policy), policy)
     bad_session.refresh_from_db()
     assert bad_session.health_score == 42
 

@@ -88,8 +88,9 @@ FAULTS = {
 def test_fix_mends_the_fault(fault, tmp_path):
     case, check_id = FAULTS[fault], fault.partition(" ")[0]
     before = Training(case).run(tmp_path / "before")
-    fixes = list(dict.fromkeys(issue.fix for issue in before.issues if issue.check_id == check_id))
-    assert fixes and None not in fixes
+    at_fault = {check_id} | {issue.caused_by for issue in before.issues if issue.check_id == check_id}
+    fixes = list(dict.fromkeys(issue.fix for issue in before.issues if issue.check_id in at_fault and issue.fix))
+    assert fixes and check_id in {issue.check_id for issue in before.issues}
     after = Training(case, fixes).run(tmp_path / "after")
     assert check_id not in {issue.check_id for issue in after.issues}
     assert after.health_score >= before.health_score

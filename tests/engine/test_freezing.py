@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from diagnostics.engine import Run
 from tests.engine.tools import BOTH, conv, found, held_back, linear, network, run_with
 
 
@@ -64,3 +66,32 @@ def test_freeze_on_purpose_is_held_back(run):
 
 def test_freeze_that_is_told_is_information():
     assert found("unintended-freeze", frozen("fc", frozen_layers=["fc"]))[0].severity == "info"
+
+
+def with_norms(factor, parameters=4160, **hyperparameters):
+    """Return a run with a frozen first layer of 64 inputs whose norm is ``factor`` times that of PyTorch's default."""
+    layers = network(linear("fc1", parameters, in_features=64, out_features=64), linear("fc2", 650, in_features=64))
+    layers["layers"]["fc1"]["trainable"], layers["layers"]["fc2"]["trainable"] = False, True
+    norm = factor * (parameters / (3 * 64)) ** 0.5
+    epochs = [{"layer_health": {"layers": {"fc1": {"weight_norm": norm}}}}]
+    return Run.from_epochs(epochs, architecture=layers, hyperparameters=hyperparameters)
+
+
+@pytest.mark.parametrize(
+    ("run", "severities"),
+    [
+        pytest.param(with_norms(1.005), ["warning"], id="random weights"),
+        pytest.param(with_norms(1.9), ["info"], id="trained weights"),
+        pytest.param(with_norms(1.0, parameters=300), ["info"], id="too few to tell"),
+        pytest.param(with_norms(1.0, pretrained=True), [], id="said to be meant"),
+        pytest.param(with_norms(1.0, frozen="fc1"), ["info"], id="said to be frozen"),
+    ],
+)
+def test_frozen_random_weights_are_a_warning(run, severities):
+    assert [str(issue.severity) for issue in found("unintended-freeze", run)] == severities
+
+
+def test_random_weights_are_known_as_torch_makes_them():
+    layer = torch.nn.Linear(64, 64)
+    norm = sum(float(weight.detach().square().sum()) for weight in layer.parameters()) ** 0.5
+    assert found("unintended-freeze", with_norms(norm / (4160 / 192) ** 0.5))[0].severity == "warning"

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from diagnostics.engine import DiagnosticThresholds
-from tests.engine.tools import BOTH, found, held_back, run_with
+from diagnostics.engine import DiagnosticThresholds, Run
+from tests.engine.tools import BOTH, found, held_back, linear, network, run_with
 
 CLASSES = {"loss": "cross_entropy", "num_classes": 10}
 CREEP = [2.30 - 0.002 * epoch for epoch in range(16)]
@@ -123,3 +123,103 @@ def test_noise_around_a_decay_is_silent(check_id):
     for seed in range(40):
         run = run_with(train=noisy(0.05, seed), std=[0.3] * 30, batches=[20] * 30, hyperparameters=CLASSES)
         assert found(check_id, run) == []
+
+
+FLAT = [2.305, 2.304, 2.306, 2.305, 2.304, 2.305]
+
+
+@pytest.mark.parametrize(
+    ("columns", "told", "severity"),
+    [
+        pytest.param({"train": FLAT}, {}, "warning", id="one witness"),
+        pytest.param({"train": FLAT}, CLASSES, "critical", id="the loss of guessing"),
+        pytest.param({"train": FLAT, "val": FLAT}, {}, "critical", id="validation neither"),
+        pytest.param({"train": FLAT, "accuracy": [0.4] * 6}, {}, "critical", id="accuracy neither"),
+        pytest.param({"train": FLAT, "val": FLAT}, {"peft": "lora"}, "info", id="trained before"),
+        pytest.param({"train": FLAT, "val": FLAT}, {"resume_from": "last.pt"}, "info", id="resumed"),
+        pytest.param({"train": FLAT, "val": FLAT}, {"pretrained": False}, "critical", id="not trained before"),
+        pytest.param(
+            {"train": FLAT, "accuracy": [0.1] * 6},
+            CLASSES | {"pretrained": True},
+            "critical",
+            id="trained, yet guessing",
+        ),
+    ],
+)
+def test_severity_of_learning_nothing(columns, told, severity):
+    issues = found("not-learning", run_with(**columns, hyperparameters=told))
+    assert [str(issue.severity) for issue in issues] == [severity]
+
+
+def moving(ratio, train, clipped=None, **hyperparameters):
+    health = {"layer_health": {"layers": {"fc1": {"update_ratio": ratio}, "fc2": {"update_ratio": ratio / 10}}}}
+    rows = [{"epoch": at, "loss": {"train_mean": loss}} | health for at, loss in enumerate(train)]
+    for row in rows:
+        row["gradients"] = {} if clipped is None else {"clipped_share": clipped}
+    return Run.from_epochs(rows, hyperparameters=hyperparameters)
+
+
+@pytest.mark.parametrize(
+    ("run", "severities"),
+    [
+        pytest.param(moving(1e-6, FLAT), ["warning"], id="does not move"),
+        pytest.param(moving(1e-6, FLAT, pretrained=True), ["info"], id="careful fine-tuning"),
+        pytest.param(moving(1e-3, FLAT), [], id="moves"),
+        pytest.param(moving(1e-6, [2.0, 1.5, 1.0, 0.7, 0.5, 0.4]), [], id="learns all the same"),
+        pytest.param(moving(0.0, FLAT), [], id="no update at all"),
+        pytest.param(moving(1e-6, FLAT[:3]), [], id="too short"),
+    ],
+)
+def test_tiny_updates_are_a_learning_rate_too_low(run, severities):
+    assert [str(issue.severity) for issue in found("learning-rate-too-low", run)] == severities
+
+
+def test_clipping_is_told_as_the_reason():
+    (issue,) = found("learning-rate-too-low", moving(1e-6, FLAT, clipped=1.0))
+    assert issue.evidence["clipped"] and "clipped" in issue.description
+
+
+def thrown(peak, end, start=2.3):
+    means = [start, peak, *[end] * 6]
+    rows = [
+        {"epoch": at, "loss": {"train_mean": loss}, "steps": {"loss_mean": [loss] * 10}}
+        for at, loss in enumerate(means)
+    ]
+    return Run.from_epochs(rows)
+
+
+@pytest.mark.parametrize(
+    ("run", "fires"),
+    [
+        pytest.param(thrown(30.0, 2.4), True, id="thrown, and never learned"),
+        pytest.param(thrown(30.0, 0.5), False, id="recovered"),
+        pytest.param(thrown(4.0, 2.4), False, id="a little"),
+        pytest.param(thrown(2.2, 2.3), False, id="never learned"),
+    ],
+)
+def test_thrown_after_the_first_epoch(run, fires):
+    assert bool(found("learning-rate-too-high", run)) is fires
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"loss": "adversarial"}, {"algorithm": "ppo"}, {"model": "WGAN"}, {"loss": "actor_critic"}],
+    ids=lambda told: next(iter(told.values())),
+)
+def test_of_a_game_no_loss_need_fall(told):
+    run = run_with(train=[2.0, 2.05, 1.95, 2.1, 2.2, 2.4, 2.6, 2.7, 2.8, 2.9, 2.9, 2.9, 2.9], hyperparameters=told)
+    for check_id in (
+        "not-learning",
+        "loss-plateau",
+        "loss-divergence",
+        "early-stop-opportunity",
+        "diminishing-returns",
+    ):
+        assert found(check_id, run) == []
+    assert found("loss-divergence", run, "guide")
+
+
+def test_names_of_layers_tell_of_a_game():
+    layers = network(linear("generator.0"), linear("discriminator.0"))
+    assert found("not-learning", run_with(train=FLAT, architecture=layers)) == []
+    assert found("not-learning", run_with(train=FLAT, architecture=network(linear("organ.0"), linear("critical"))))

@@ -66,6 +66,16 @@ def test_idle_gpu_is_a_warning_where_there_is_one(environment, severity):
     assert found("device-underutilization", run)[0].severity == severity
 
 
+@pytest.mark.parametrize(
+    ("environment", "seconds", "fires"),
+    [({"cpus": 2}, 5, False), ({"cpus": 2}, 500, True), ({}, 5, True), ({"cpus": 2, "devices": ["H200"]}, 5, True)],
+    ids=["quick", "slow", "unknown machine", "idle gpu"],
+)
+def test_quick_epochs_are_no_reason_for_a_gpu(environment, seconds, fires):
+    rows = [{"profiler": {"total_cuda_time_ms": 0}, "duration_seconds": seconds}] * 2
+    assert bool(found("device-underutilization", Run.from_epochs(rows, environment=environment))) is fires
+
+
 SIZES = network(
     conv("conv1", 100), linear("fc1", 5_000), linear("fc2", 4_895), ("tokens", "Embedding", 5, {}), total=10_000
 )

@@ -1,4 +1,4 @@
-"""Single steps with a wild gradient."""
+"""Single steps with a wild loss or a wild gradient."""
 
 from __future__ import annotations
 
@@ -78,3 +78,54 @@ def test_no_spike(norms, profile):
 @pytest.mark.parametrize("spread", [0.1, 0.3, 0.6])
 def test_scatter_is_silent(spread):
     assert sum(bool(found("gradient-spike", stepped(calm(seed, 400, spread)))) for seed in range(60)) == 0
+
+
+DECAY = [0.2 + 2.1 * math.exp(-step / 40) for step in range(200)]
+TEN = {"loss": "cross_entropy", "num_classes": 10}
+
+
+def losing(losses, epochs=4, **hyperparameters):
+    cuts = [slice(at * len(losses) // epochs, (at + 1) * len(losses) // epochs) for at in range(epochs)]
+    rows = [{"first": list(range(len(losses)))[cut], "loss_mean": losses[cut], "loss_max": losses[cut]} for cut in cuts]
+    return Run.from_epochs([{"steps": row} for row in rows], hyperparameters=hyperparameters)
+
+
+def with_losses(spikes, curve=DECAY, level=0.03):
+    jitter = np.exp(level * np.random.default_rng(3).normal(size=len(curve)))
+    return [spikes.get(step, float(loss * noise)) for step, (loss, noise) in enumerate(zip(curve, jitter, strict=True))]
+
+
+@pytest.mark.parametrize("profile", BOTH)
+@pytest.mark.parametrize(
+    ("losses", "steps"),
+    [
+        pytest.param(with_losses({150: 8.0}), (150, 1), id="one batch"),
+        pytest.param(with_losses({110: 9.0, 111: 5.0, 112: 4.0}), (110, 1), id="the steps after it are its own"),
+        pytest.param(with_losses({90: 9.0, 170: 7.0}), (90, 2), id="two"),
+        pytest.param(with_losses({150: 1.5}, [loss - 2.0 for loss in DECAY]), (150, 1), id="of a negative loss"),
+    ],
+)
+def test_loss_spike(losses, steps, profile):
+    assert [(issue.evidence["step"], issue.count) for issue in found("loss-spike", losing(losses), profile)] == [steps]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(losing(with_losses({})), id="no spike"),
+        pytest.param(losing(with_losses({150: 1.5})), id="a hard batch"),
+        pytest.param(losing(with_losses({3: 30.0})), id="at the start"),
+        pytest.param(losing(with_losses({150: 0.5}, [0.1] * 200), **TEN), id="better than guessing"),
+        pytest.param(losing(with_losses({}, [2.3] * 200, level=0.3)), id="noise"),
+        pytest.param(losing(with_losses({150: math.nan})), id="nan"),
+        pytest.param(losing([1.0, 9.0]), id="too short"),
+    ],
+)
+def test_no_loss_spike(run):
+    assert found("loss-spike", run) == []
+
+
+def test_says_whether_the_loss_came_back():
+    once, thrown = with_losses({150: 8.0}), with_losses(dict.fromkeys(range(150, 200), 8.0))
+    told = [found("loss-spike", losing(losses))[0].description for losses in (once, thrown)]
+    assert "came back within 1 more" in told[0] and "did not come back" in told[1]

@@ -11,6 +11,7 @@ from diagnostics.engine.curves import Floats, rise_p_value, slope
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import game_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 
@@ -56,13 +57,19 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     loss = run.column(TRAIN).values
     for base, peak in _streaks(loss, limits.divergence_epochs):
         found = _rise(run, limits, base, base + limits.divergence_epochs)
-        found.suppressed = _no_divergence(run, limits, base, peak)
+        found.suppressed = _no_divergence(run, limits, base, peak) or _only_a_game(run)
         if found.suppressed is None and _is_warming_up(run, limits, base, peak):
             found.severity = IssueSeverity.info
         yield found
         if found.suppressed is None:
             return
-    yield from _drift(run, limits)
+    if not game_of(run):
+        yield from _drift(run, limits)
+
+
+def _only_a_game(run: Run) -> str | None:
+    game = game_of(run)
+    return f"the loss says who is ahead: {game!r} is told of the run" if game else None
 
 
 def _streaks(loss: Floats, length: int) -> list[tuple[int, int]]:

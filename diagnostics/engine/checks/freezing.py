@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
+from diagnostics.engine.architecture import Layer
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import reuse_of, told_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
-_ON_PURPOSE = re.compile(
-    r"pre_?train|fine_?tun|\b(q|d)?lora|peft|adapter|transfer|backbone|probe|linear_eval|distil|teacher|head_?only"
-    r"|trainable|from_checkpoint|init_from|prompt_?tun",
-    re.IGNORECASE,
-)
 _SAID = re.compile(r"froze|freez", re.IGNORECASE)
+_FEWEST_WEIGHTS = 500
+# Below this so many norms look random that a trained layer may have one by chance.
 
 
 @check(
@@ -33,7 +35,10 @@ def unintended_freeze(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
     ## What it does
     Reports layers with parameters of which none gets a gradient, while other layers train. It is a warning if such a
     layer comes after one that trains: who freezes on purpose freezes the first layers. The robust profile is silent
-    if the hyperparameters or the names of layers speak of fine-tuning, adapters or a pre-trained model.
+    if the hyperparameters or the names of layers speak of fine-tuning, adapters or a pre-trained model. Where weight
+    norms were logged it knows random weights by their size: PyTorch draws those of `Linear` and convolutions between
+    -1 and 1 over the root of the number of inputs (`reset_parameters`), which fixes the norm to within a few percent,
+    and training changes it. Frozen layers of just that norm were never trained, wherever they stand: a warning.
 
     ## Why it matters
     A frozen layer keeps its random weights for ever. The loss still falls, since the other layers make the best of
@@ -67,11 +72,40 @@ def unintended_freeze(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
 
 @unintended_freeze.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    told = " ".join(f"{name} {value}" for name, value in run.hyperparameters.items() if value not in (None, False, ""))
-    names = " ".join((run.architecture.model_class or "" if run.architecture else "", *run.blueprint.types))
     for found in unintended_freeze.rule(run, limits):
-        if purpose := _ON_PURPOSE.search(told) or _ON_PURPOSE.search(names):
-            found.suppressed = f"it is meant: {purpose.group()!r} is told of the run"
-        elif _SAID.search(told):
+        if purpose := reuse_of(run):
+            found.suppressed = f"it is meant: {purpose!r} is told of the run"
+        elif _SAID.search(told_of(run)):
             found.severity = IssueSeverity.info
+        elif (layer := _largest_untrained(run, found.evidence["layers"])) is not None:
+            found.severity, found.layer = IssueSeverity.warning, layer
+            found.description += " Their weights are random: they have the very norm with which PyTorch draws them."
         yield found
+
+
+def _largest_untrained(run: Run, frozen: list[str]) -> str | None:
+    """Return the largest of the frozen layers if all whose initial norm is known have it still; else None."""
+    norms = run.layer_matrix("weight_norm").values
+    known = {name: norms[np.isfinite(norms[:, at]), at] for at, name in enumerate(run.layers)}
+    judged = []
+    for layer in run.blueprint.layers:
+        usual = _initial_norm(layer)
+        if layer.id not in frozen or usual is None or not known.get(layer.id, np.zeros(0)).size:
+            continue
+        # The sum of n squares of uniform numbers scatters by 0.89 / sqrt(n), its root by half of that.
+        if abs(float(known[layer.id][0]) / usual - 1) > 4 * 0.447 / math.sqrt(layer.parameters):
+            return None
+        judged.append(layer)
+    if sum(layer.parameters for layer in judged) < _FEWEST_WEIGHTS:
+        return None
+    return max(judged, key=lambda layer: layer.parameters).id
+
+
+def _initial_norm(layer: Layer) -> float | None:
+    """Return the norm that PyTorch's default initialization gives to weight and bias together."""
+    inputs = layer.in_features
+    if layer.category == "convolution" and layer.in_channels and layer.kernel and "transpose" not in layer.type.lower():
+        inputs = layer.in_channels // max(1, layer.groups) * math.prod(layer.kernel)
+    if layer.category not in ("linear", "convolution") or not inputs or layer.parameters < 2 * inputs:
+        return None
+    return math.sqrt(layer.parameters / (3 * inputs))

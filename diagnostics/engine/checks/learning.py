@@ -1,4 +1,4 @@
-"""Checks on whether the run learns, and at what pace."""
+"""The check on runs that learn nothing."""
 
 from __future__ import annotations
 
@@ -6,206 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.checks.loss import TRAIN, descent_before, doubt, event_at, is_at_chance, knew_its_task
-from diagnostics.engine.checks.start import blow_up, first_steps
-from diagnostics.engine.curves import Floats, rise_p_value
+from diagnostics.engine.checks.loss import TRAIN, doubt, is_at_chance, knew_its_task
+from diagnostics.engine.checks.start import first_steps
+from diagnostics.engine.curves import Floats
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
-from diagnostics.engine.task import task_of
+from diagnostics.engine.task import ACCURACY, game_of, task_of, trained_before
 from diagnostics.engine.thresholds import DiagnosticThresholds
-
-
-@check(
-    "learning-rate-too-high",
-    title="Learning rate too high",
-    category=IssueCategory.loss,
-    severity=IssueSeverity.warning,
-    scope=Scope.session,
-    needs=(TRAIN,),
-    section="11.2",
-)
-def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    """The steps are too large: the loss jumps about instead of falling.
-
-    ## What it does
-    Reports a loss that changes its direction in at least half of six or more epochs. Every converged run does that
-    too, so the robust profile asks for one of four stronger signs: a loss that blew up within the first epoch, one
-    that stays at three times the loss of guessing or more without coming down, one that fell, jumped back by more
-    than a tenth of its way and stayed there, or swings that are larger than noise and than a fifth of the descent.
-
-    ## Why it matters
-    Each step overshoots the valley it should go down into. Progress is lost as fast as it is made, or for good.
-
-    ## How to fix it
-    Divide the learning rate by ten, and let it decay.
-
-    ```python
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
-    ```
-    """
-    loss = _known(run)
-    turns = _turns(loss)
-    if loss.size >= limits.oscillation_epochs and turns >= limits.oscillation_pct * (loss.size - 2):
-        yield _unstable(run, limits, f"The training loss changed its direction {turns} times in {loss.size} epochs")
-
-
-@learning_rate_too_high.robust
-def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    signs = (_blown_up, _far_above_chance, _relapse, _swings)
-    found = next((said for sign in signs if (said := sign(run, limits)) is not None), None)
-    if found is not None:
-        yield _unstable(run, limits, found)
-        return
-    for held in learning_rate_too_high.rule(run, limits):
-        held.suppressed = "the turns are as small as those of any converged run"
-        yield held
-
-
-def _known(run: Run) -> Floats:
-    column = run.column(TRAIN)
-    return column.values[column.finite]
-
-
-def _turns(loss: Floats) -> int:
-    ways = np.sign(np.diff(loss))
-    return int(np.count_nonzero(ways[1:] * ways[:-1] < 0))
-
-
-def _blown_up(run: Run, limits: DiagnosticThresholds) -> str | None:
-    found = blow_up(run, limits)
-    return found and f"Within the first epoch the loss went from {found[0]:.4g} to {found[1]:.4g} and never recovered"
-
-
-def _far_above_chance(run: Run, limits: DiagnosticThresholds) -> str | None:
-    chance, loss = task_of(run).chance, _known(run)
-    if chance is None or loss.size < 3 or loss.min() <= limits.initial_loss_ratio * chance:
-        return None
-    if np.median(loss[-3:]) < limits.far_above_chance_fall_pct * loss[0]:
-        return None
-    return f"The training loss stays at {loss.min():.4g} or more, while guessing costs {chance:.3g}"
-
-
-def _relapse(run: Run, limits: DiagnosticThresholds) -> str | None:
-    """Return how the loss fell, more than doubled within one epoch, and stayed where it was thrown."""
-    loss = run.column(TRAIN).values
-    for row in np.flatnonzero(loss[1:] > limits.loss_explosion_ratio * np.abs(loss[:-1])) + 1:
-        jump = float(loss[row] - loss[row - 1])
-        noise = limits.explosion_jump_se * (_error(run, int(row) - 1) or _jitter(run, int(row)))
-        stays = loss[row + 1 : row + 1 + limits.recovery_epochs]
-        rate = run.column("learning_rate").values
-        # A warm restart raises the rate on purpose.
-        restarts = bool(rate[row] > 1.5 * rate[row - 1])
-        lost = limits.divergence_descent_pct * descent_before(loss, int(row) - 1)
-        if restarts or stays.size < limits.recovery_epochs or jump <= max(noise, lost):
-            continue
-        if np.all(stays > loss[row - 1] + jump / 2):
-            return f"The training loss jumped from {loss[row - 1]:.4g} to {loss[row]:.4g} and stayed there"
-    return None
-
-
-def _error(run: Run, row: int) -> float:
-    """Return the standard error of a difference of two means as the batches of one epoch say it; 0 if they do not."""
-    spread, batches = run.column("loss.train_std").values[row], run.column("loss.n_batches").values[row]
-    return float(np.sqrt(2 / batches) * spread) if batches > 1 and np.isfinite(spread) else 0.0
-
-
-def _jitter(run: Run, row: int) -> float:
-    return float(doubt(run, event_at(run.column(TRAIN).values, row - 1, row))[row - 1])
-
-
-def _swings(run: Run, limits: DiagnosticThresholds) -> str | None:
-    loss = _known(run)
-    if loss.size < limits.oscillation_epochs or _turns(loss) < limits.oscillation_pct * (loss.size - 2):
-        return None
-    rate = run.column("learning_rate").values
-    if np.count_nonzero(rate[1:] > 1.5 * rate[:-1]) > 1:
-        # Warm restarts: the schedule swings, and the loss with it.
-        return None
-    batches, spread = run.column("loss.n_batches").values, run.column("loss.train_std").values
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = float(np.nanmedian(spread / np.sqrt(batches))) if np.isfinite(spread * batches).any() else np.nan
-    # The swings are what is to be judged, so only the batches can say what noise is.
-    if not np.isfinite(error):
-        return None
-    size, best = float(np.median(np.abs(np.diff(loss)))), float(loss[0] - loss.min())
-    bars = (limits.divergence_rise_se * error, limits.swing_pct * abs(float(np.median(loss))), limits.swing_pct * best)
-    return f"The training loss swings by {size:.3g} from epoch to epoch" if size > max(bars) else None
-
-
-def _unstable(run: Run, limits: DiagnosticThresholds, said: str) -> Finding:
-    rate = run.column("learning_rate")
-    at = f", at a learning rate of {rate.values[rate.finite].max():.3g}" if rate.finite.size else ""
-    loss = run.column(TRAIN).values
-    return Finding(
-        description=f"{said}{at}.",
-        key=TRAIN,
-        value=float(loss[-1]) if loss.size else None,
-        evidence=evidence([TRAIN], [], [], limits, "oscillation_pct"),
-    )
-
-
-@check(
-    "learning-rate-too-low",
-    title="Learning rate too low",
-    category=IssueCategory.loss,
-    severity=IssueSeverity.warning,
-    scope=Scope.session,
-    needs=(TRAIN,),
-    section="11.2",
-)
-def learning_rate_too_low(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    """The steps are too small: the loss falls steadily, but hardly.
-
-    ## What it does
-    Looks for a loss that falls in most of eight or more epochs and in all by less than 10 %. The robust profile also
-    asks that the fall is a significant trend and does not flatten (the second half of the run brings as much as the
-    first, or nearly), and that the run did not begin with a trained model. It is a warning where the number of
-    classes is known and the loss is still near that of guessing, else information.
-
-    ## Why it matters
-    The direction is right and the pace is not: the run ends long before it gets anywhere.
-
-    ## How to fix it
-    Multiply the learning rate by ten, and see that no schedule or gradient clipping makes the steps smaller.
-
-    ```python
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    ```
-    """
-    loss = _known(run)
-    if loss.size < limits.slow_epochs or loss[0] <= 0:
-        return
-    gain = float(loss[0] - loss[-1]) / float(loss[0])
-    falls = np.count_nonzero(np.diff(loss) < 0) / (loss.size - 1)
-    if 0 < gain < limits.slow_improvement_pct and falls >= limits.slow_steady_pct:
-        rate = run.column("learning_rate")
-        at = f" at a learning rate of {np.median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
-        yield Finding(
-            description=f"In {loss.size} epochs the training loss fell steadily{at}, but only by {gain:.2%}, from "
-            f"{loss[0]:.4g} to {loss[-1]:.4g}.",
-            key=TRAIN,
-            value=float(loss[-1]),
-            evidence=evidence([TRAIN], [], [], limits, "slow_improvement_pct") | {"improvement": gain},
-        )
-
-
-@learning_rate_too_low.robust
-def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    loss, chance = _known(run), task_of(run).chance
-    for found in learning_rate_too_low.rule(run, limits):
-        half = loss.size // 2
-        first, second = float(loss[0] - loss[half]), float(loss[half] - loss[-1])
-        if rise_p_value(-loss) >= limits.trend_p_value:
-            found.suppressed = "the fall is no significant trend"
-        elif second < limits.slow_flattening_pct * first:
-            found.suppressed = "the loss flattens: it converges"
-        elif knew_its_task(run, limits) or (chance and loss[0] < limits.known_task_pct * chance):
-            found.suppressed = "the run began with a trained model"
-        elif chance is None or loss[-1] < limits.near_chance_pct * chance:
-            found.severity = IssueSeverity.info
-        yield found
 
 
 @check(
@@ -226,6 +34,11 @@ def not_learning(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     began with a trained model, or its validation gets better. So has a classifier whose validation accuracy ends at
     that of guessing, however far its loss came.
 
+    It is critical where a second witness says that nothing at all was learned: a validation that did not get better
+    either, or a loss that is still that of guessing. What such a run leaves is worth no more than the weights it began
+    with. It is information where the hyperparameters tell that the model had been trained before: then there may be
+    little left to learn. Of adversarial and reinforcement training, where the loss need not fall, it says nothing.
+
     ## Why it matters
     Everything the run costs is wasted. Parameters that never change, gradients that do not arrive, labels that do not
     belong to their samples and a learning rate far off all look like this.
@@ -241,19 +54,32 @@ def not_learning(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         optimizer.step()
     ```
     """
-    loss = _known(run)
+    column = run.column(TRAIN)
+    loss = column.values[column.finite]
     if loss.size < limits.short_history:
         return
     said = _no_better(run, limits, loss)
-    if is_at_chance(run, limits):
+    guesses = is_at_chance(run, limits)
+    if guesses:
         said = "The validation accuracy ends at that of guessing"
-    if said is not None:
+    if said is not None and not game_of(run):
+        known = trained_before(run) is not None and not guesses
+        worthless = IssueSeverity.critical if guesses or _learned_nothing(run, limits, loss) else None
         yield Finding(
             description=f"{said}: the training loss went from {loss[0]:.4g} to {loss[-1]:.4g} in {loss.size} epochs.",
             key=TRAIN,
             value=float(loss[-1]),
+            severity=IssueSeverity.info if known else worthless,
             evidence=evidence([TRAIN], [], [], limits, "stuck_improvement_pct"),
         )
+
+
+def _learned_nothing(run: Run, limits: DiagnosticThresholds, loss: Floats) -> bool:
+    """Return whether a second witness stands by: validation, which did not get better either, or a loss of guessing."""
+    chance = task_of(run).chance
+    validated = max(run.column(name).finite.size for name in ("loss.val.val_loss", ACCURACY))
+    guessing = chance is not None and np.median(loss[-3:]) > (1 - limits.stuck_improvement_pct) * chance
+    return bool(guessing or validated >= limits.recovery_epochs)
 
 
 def _no_better(run: Run, limits: DiagnosticThresholds, loss: Floats) -> str | None:

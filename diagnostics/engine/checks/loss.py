@@ -11,7 +11,7 @@ from diagnostics.engine.curves import Floats, Ints, noise, ratio
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
-from diagnostics.engine.task import ACCURACY, task_of
+from diagnostics.engine.task import ACCURACY, game_of, task_of, trained_before
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 TRAIN = "loss.train_mean"
@@ -141,7 +141,7 @@ def loss_plateau(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     Compares the mean training loss of the last epoch with that of two epochs before; less than 1 % improvement is a
     plateau. Every run that converged ends like that, so from five epochs on the robust profile reports a plateau only
     if the run is stuck: if it has gained less than noise, or less than 5 %, since its start, and did not begin with a
-    model that knew its task.
+    model that knew its task. Adversarial and reinforcement training is left out: its loss says who is ahead.
 
     ## Why it matters
     Epochs on a plateau cost as much as any other and bring nothing. A plateau right from the start means that the
@@ -181,6 +181,8 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 
 def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | None:
+    if game := game_of(run):
+        return f"the loss need not fall: {game!r} is told of the run"
     if gain < -limits.loss_plateau_improvement:
         return f"the loss rises ({-gain:.1%}), it does not rest"
     column = run.column(TRAIN)
@@ -194,6 +196,8 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
     noisy = limits.stuck_improvement_se * float(np.median(doubt(run, slice(0, len(run) // 2))))
     if learned > max(noisy, limits.stuck_improvement_pct * abs(float(loss[0]))):
         return f"converged: the loss had fallen by {learned:.3g} from {loss[0]:.4g} before it came to rest"
+    if told := trained_before(run):
+        return f"the run began with a trained model: {told!r} is told of it"
     if knew_its_task(run, limits):
         known = _known_task(run, limits)
         return f"the run began with a trained model: its first loss of {loss[0]:.4g} is below {known:.3g}"

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.architecture import Layer
+from diagnostics.engine.checks.system import has_gpu
+from diagnostics.engine.checks.throughput import DURATION
 from diagnostics.engine.curves import Floats
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
@@ -196,7 +198,8 @@ def device_underutilization(run: Run, limits: DiagnosticThresholds) -> Iterator[
 
     ## What it does
     Reports runs in which no profiled step spent any time on a GPU. It is a warning if the machine is known to have a
-    GPU, by its memory or by the environment, and information if not.
+    GPU, by its memory or by the environment, and information if not. Where the machine is known to have none the
+    robust profile says so only if epochs take longer than a minute: what is done sooner is no reason to get one.
 
     ## Why it matters
     A GPU trains most networks ten to a hundred times as fast, for a fraction of the energy.
@@ -212,15 +215,25 @@ def device_underutilization(run: Run, limits: DiagnosticThresholds) -> Iterator[
     column = run.column(CUDA)
     busy, rows = run.column(CPU_TIME).values, column.finite
     if rows.size and not column.values[rows].any():
-        has_gpu = bool(run.column("memory.gpu_total_mb") or run.environment.get("devices"))
+        idle = bool(has_gpu(run))
         spent = busy[rows][np.isfinite(busy[rows])].sum()
         yield Finding(
             description=f"No time on a GPU in any of {rows.size} profiled epochs, {spent:.4g} ms on the CPU.",
             key=CUDA,
             value=0.0,
-            severity=IssueSeverity.warning if has_gpu else None,
-            evidence={"series": [CUDA, CPU_TIME], "epochs": run.epochs[rows].tolist(), "values": [], "gpu": has_gpu},
+            severity=IssueSeverity.warning if idle else None,
+            evidence={"series": [CUDA, CPU_TIME], "epochs": run.epochs[rows].tolist(), "values": [], "gpu": idle},
         )
+
+
+@device_underutilization.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    duration = run.column(DURATION)
+    seconds = float(np.median(duration.values[duration.finite])) if duration.finite.size else np.nan
+    for found in device_underutilization.rule(run, limits):
+        if has_gpu(run) is False and seconds < limits.worth_a_gpu_seconds:
+            found.suppressed = f"the machine has no GPU, and epochs of {seconds:.3g} s are no reason to get one"
+        yield found
 
 
 def _uneven(run: Run) -> Iterator[tuple[Layer, float, float]]:

@@ -1,4 +1,4 @@
-"""The check on single steps with a wild gradient."""
+"""Checks on single steps with a wild loss or a wild gradient."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.curves import Bools, Floats, robust_sigma
+from diagnostics.engine.curves import Bools, Floats, noise, robust_sigma
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import task_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
+LOSS = "steps.loss_max"
 NORM = "steps.grad_norm_max"
 _LEAST_SIGMA = 0.05
 # Of the logarithm: a norm that scatters by less than 5 % is steadier than any that is worth comparing with.
@@ -106,3 +108,83 @@ def _loss_jumps(run: Run, at: int, size: int, limits: DiagnosticThresholds) -> b
     if not known.size or not np.isfinite(after).all():
         return True
     return bool(after.max() > limits.blow_up_ratio * abs(float(np.median(known))))
+
+
+@check(
+    "loss-spike",
+    title="Loss spike",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.warning,
+    scope=Scope.epoch,
+    needs=(LOSS,),
+    section="",
+)
+def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """The loss of single steps was far above all others, the first ones included.
+
+    ## What it does
+    Compares the loss of each step with those just before it. A spike stands eight standard deviations above them (by
+    the jitter of up to 64 steps), and above all losses of the start of the run by a third of what was gained since;
+    where the number of classes is known, the batch also did worse than guessing, by a fifth. Hard batches late in the
+    training of a good model do not reach that. The first of several spikes is described, with the steps it took the
+    loss to come back. The idea is that of the skipped steps of OLMo and PaLM (Chowdhery et al., 2022, section 5.1).
+
+    ## Why it matters
+    A model that had learned something met a batch that it does worse on than one that knows nothing, or a step before
+    it threw it back. Either way it costs what was gained, and the step says where to look.
+
+    ## How to fix it
+    Look at the samples of the batch at that step, and clip the gradients; leave out batches that are broken.
+
+    ```python
+    torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
+    ```
+    """
+    series, means = run.steps("loss_max"), run.steps("loss_mean")
+    high = series.values.astype(np.float64)
+    mean = means.values.astype(np.float64) if means.values.size == high.size else high
+    spikes = _loss_spikes(run, limits, high, mean)
+    if not spikes:
+        return
+    at, level = spikes[0]
+    epoch, step = int(run.epochs[series.rows[at]]), _step(run, at, high.size)
+    back = np.flatnonzero(mean[at + 1 :] <= level + (high[at] - level) / 20)
+    came = f"it came back within {back[0] + 1} more" if back.size else "it did not come back"
+    unit = "steps" if high.size == int(np.nansum(run.column("loss.n_batches").values)) else "buckets of steps"
+    epochs = sorted({int(run.epochs[series.rows[spike]]) for spike, _ in spikes})
+    yield Finding(
+        description=f"In epoch {epoch}{'' if step is None else f', at step {step},'} the loss was {high[at]:.4g}, "
+        f"after {level:.4g} before; {came}{f' {unit}' if back.size else ''}.",
+        epoch=epoch,
+        key=LOSS,
+        value=float(high[at]),
+        count=len(spikes),
+        evidence=evidence([LOSS], epochs, [float(high[spike]) for spike, _ in spikes], limits, "loss_spike_z")
+        | {"step": step, "usual": level},
+    )
+
+
+def _loss_spikes(run: Run, limits: DiagnosticThresholds, high: Floats, mean: Floats) -> list[tuple[int, float]]:
+    """Return the places of spikes with the level before each; what follows a spike is no other one."""
+    rows = run.steps("loss_max").rows
+    start = max(limits.gradient_spike_warm_up, int(np.searchsorted(rows, rows[0], side="right"))) if rows.size else 0
+    first = high[:start][np.isfinite(high[:start])]
+    if not first.size or start >= high.size:
+        return []
+    chance = task_of(run).chance
+    floor = max(float(first.max()), limits.loss_spike_chance_ratio * chance if chance else -np.inf)
+    found: list[tuple[int, float]] = []
+    calm = start
+    for at in np.flatnonzero(np.isfinite(high[start:]) & (high[start:] > floor))[:_MOST] + start:
+        before = mean[max(0, calm - limits.gradient_spike_window, at - limits.gradient_spike_window) : at]
+        before = before[np.isfinite(before)]
+        if at < calm or before.size < limits.gradient_spike_warm_up // 2:
+            continue
+        level = float(np.median(before[-8:]))
+        bar = max(floor, float(first.max()) + limits.loss_spike_start_pct * (float(first.max()) - level))
+        jitter = max(noise(before), _LEAST_SIGMA * abs(level))
+        if high[at] > bar and high[at] - level > limits.loss_spike_z * jitter:
+            found.append((int(at), level))
+            # The steps after it are its own, until the loss has come down again.
+            calm = int(at) + limits.gradient_spike_warm_up
+    return found

@@ -28,7 +28,9 @@ def high_cpu(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
     ## What it does
     Reports epochs in which the machine's CPU was loaded above 90 %. With a GPU at work that is a busy data loader and
-    nothing bad, so the robust profile reports it only if the GPU is idle, or there is none.
+    nothing bad, so the robust profile reports it only if the GPU is idle. A machine that is known to have none trains
+    on its CPU, and that it is busy then is what it should be; whether a GPU would pay is `device-underutilization`'s
+    to say, once.
 
     ## Why it matters
     What runs on a saturated CPU waits for it: the model itself, the data loader, or both.
@@ -61,4 +63,13 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         load = gpu[found.epoch]
         if load >= limits.idle_gpu_percent:
             found.suppressed = f"the GPU is at work ({load:.0f} %), so a busy CPU feeds it"
+        elif has_gpu(run) is False:
+            found.suppressed = "the machine has no GPU: training is what keeps its CPU busy"
         yield found
+
+
+def has_gpu(run: Run) -> bool | None:
+    """Return whether the machine has a GPU; None if nothing tells."""
+    if run.column("memory.gpu_total_mb") or run.column("system.gpu_percent") or run.environment.get("devices"):
+        return True
+    return False if any(name in run.environment for name in ("devices", "cpus", "torch")) else None

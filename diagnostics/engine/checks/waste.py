@@ -14,6 +14,7 @@ from diagnostics.engine.curves import Floats, Ints, noise
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import game_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 
@@ -93,11 +94,11 @@ def diminishing_returns(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
 @diminishing_returns.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     curve = _deciding(run)
-    if (stop := _stop(curve, limits)) is not None:
+    if (stop := _stop(curve, limits)) is not None and not game_of(run):
         yield _little(run, limits, curve, stop + 1)
         return
     for found in diminishing_returns.rule(run, limits):
-        found.suppressed = "the loss still improves: steady progress is a small part of a long way"
+        found.suppressed = "the loss still improves, or need not: steady progress is a small part of a long way"
         yield found
 
 
@@ -189,7 +190,7 @@ def early_stop_opportunity(run: Run, limits: DiagnosticThresholds) -> Iterator[F
 @early_stop_opportunity.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     curve = _deciding(run)
-    stop = _stop(curve, limits)
+    stop = None if game_of(run) else _stop(curve, limits)
     if stop is not None and curve.loss.size - 1 - stop >= limits.early_stop_min_epochs:
         found = _wasted(run, limits, curve, stop)
         if not _surely_wasted(curve, limits):
@@ -197,7 +198,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
         return
     for found in early_stop_opportunity.rule(run, limits):
-        found.suppressed = f"{_called(curve)} still improves, or stopped just now"
+        found.suppressed = f"{_called(curve)} still improves, need not, or stopped just now"
         yield found
 
 

@@ -1,0 +1,262 @@
+"""Checks on the size of the steps: learning rates that are too high or too low."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diagnostics.engine.checks.loss import TRAIN, descent_before, doubt, event_at, knew_its_task
+from diagnostics.engine.checks.start import blow_up, first_steps
+from diagnostics.engine.curves import Floats, rise_p_value
+from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.registry import Finding, Scope, check, evidence
+from diagnostics.engine.run import Run
+from diagnostics.engine.task import task_of, trained_before
+from diagnostics.engine.thresholds import DiagnosticThresholds
+
+
+@check(
+    "learning-rate-too-high",
+    title="Learning rate too high",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.warning,
+    scope=Scope.session,
+    needs=(TRAIN,),
+    section="11.2",
+)
+def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """The steps are too large: the loss jumps about instead of falling.
+
+    ## What it does
+    Reports a loss that changes its direction in at least half of six or more epochs. Every converged run does that
+    too, so the robust profile asks for one of five stronger signs: a loss that blew up within the first epoch, one
+    that had learned nothing before it was thrown to three times its start, one that stays at three times the loss of
+    guessing or more without coming down, one that fell, jumped back by more than a tenth of its way and stayed there,
+    or swings that are larger than noise and than a fifth of the descent.
+
+    ## Why it matters
+    Each step overshoots the valley it should go down into. Progress is lost as fast as it is made, or for good.
+
+    ## How to fix it
+    Divide the learning rate by ten, and let it decay.
+
+    ```python
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    ```
+    """
+    loss = _known(run)
+    turns = _turns(loss)
+    if loss.size >= limits.oscillation_epochs and turns >= limits.oscillation_pct * (loss.size - 2):
+        yield _unstable(run, limits, f"The training loss changed its direction {turns} times in {loss.size} epochs")
+
+
+@learning_rate_too_high.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    signs = (_blown_up, _thrown, _far_above_chance, _relapse, _swings)
+    found = next((said for sign in signs if (said := sign(run, limits)) is not None), None)
+    if found is not None:
+        yield _unstable(run, limits, found)
+        return
+    for held in learning_rate_too_high.rule(run, limits):
+        held.suppressed = "the turns are as small as those of any converged run"
+        yield held
+
+
+def _known(run: Run) -> Floats:
+    column = run.column(TRAIN)
+    return column.values[column.finite]
+
+
+def _turns(loss: Floats) -> int:
+    ways = np.sign(np.diff(loss))
+    return int(np.count_nonzero(ways[1:] * ways[:-1] < 0))
+
+
+def _blown_up(run: Run, limits: DiagnosticThresholds) -> str | None:
+    found = blow_up(run, limits)
+    return found and f"Within the first epoch the loss went from {found[0]:.4g} to {found[1]:.4g} and never recovered"
+
+
+def _thrown(run: Run, limits: DiagnosticThresholds) -> str | None:
+    """Return how the loss was thrown far above its start by steps of a run that learned nothing before or after."""
+    first, steps = first_steps(run), run.steps("loss_mean").values.astype(np.float64)
+    loss = _known(run)
+    if loss.size < limits.short_history or first.size < limits.blow_up_steps or not np.isfinite(first[:3]).all():
+        return None
+    start, peak = float(np.median(first[:3])), int(np.nanargmax(steps))
+    kept = limits.blow_up_recovery_pct * start
+    before = steps[max(0, peak - 2 * limits.blow_up_steps) : peak]
+    before = before[np.isfinite(before)]
+    learned = bool(before.size and np.median(before) < kept) or float(np.median(loss[-3:])) < kept
+    far = steps[peak] > limits.blow_up_ratio * start and loss.max() > limits.loss_explosion_ratio * start
+    if start <= 0 or learned or not far or not np.isfinite(steps[peak]) or knew_its_task(run, limits):
+        return None
+    return f"The training loss was thrown from {start:.4g} to {steps[peak]:.4g} and never got below its start"
+
+
+def _far_above_chance(run: Run, limits: DiagnosticThresholds) -> str | None:
+    chance, loss = task_of(run).chance, _known(run)
+    if chance is None or loss.size < 3 or loss.min() <= limits.initial_loss_ratio * chance:
+        return None
+    if np.median(loss[-3:]) < limits.far_above_chance_fall_pct * loss[0]:
+        return None
+    return f"The training loss stays at {loss.min():.4g} or more, while guessing costs {chance:.3g}"
+
+
+def _relapse(run: Run, limits: DiagnosticThresholds) -> str | None:
+    """Return how the loss fell, more than doubled within one epoch, and stayed where it was thrown."""
+    loss = run.column(TRAIN).values
+    for row in np.flatnonzero(loss[1:] > limits.loss_explosion_ratio * np.abs(loss[:-1])) + 1:
+        jump = float(loss[row] - loss[row - 1])
+        noise = limits.explosion_jump_se * (_error(run, int(row) - 1) or _jitter(run, int(row)))
+        stays = loss[row + 1 : row + 1 + limits.recovery_epochs]
+        rate = run.column("learning_rate").values
+        # A warm restart raises the rate on purpose.
+        restarts = bool(rate[row] > 1.5 * rate[row - 1])
+        lost = limits.divergence_descent_pct * descent_before(loss, int(row) - 1)
+        if restarts or stays.size < limits.recovery_epochs or jump <= max(noise, lost):
+            continue
+        if np.all(stays > loss[row - 1] + jump / 2):
+            return f"The training loss jumped from {loss[row - 1]:.4g} to {loss[row]:.4g} and stayed there"
+    return None
+
+
+def _error(run: Run, row: int) -> float:
+    """Return the standard error of a difference of two means as the batches of one epoch say it; 0 if they do not."""
+    spread, batches = run.column("loss.train_std").values[row], run.column("loss.n_batches").values[row]
+    return float(np.sqrt(2 / batches) * spread) if batches > 1 and np.isfinite(spread) else 0.0
+
+
+def _jitter(run: Run, row: int) -> float:
+    return float(doubt(run, event_at(run.column(TRAIN).values, row - 1, row))[row - 1])
+
+
+def _swings(run: Run, limits: DiagnosticThresholds) -> str | None:
+    loss = _known(run)
+    if loss.size < limits.oscillation_epochs or _turns(loss) < limits.oscillation_pct * (loss.size - 2):
+        return None
+    rate = run.column("learning_rate").values
+    if np.count_nonzero(rate[1:] > 1.5 * rate[:-1]) > 1:
+        # Warm restarts: the schedule swings, and the loss with it.
+        return None
+    batches, spread = run.column("loss.n_batches").values, run.column("loss.train_std").values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = float(np.nanmedian(spread / np.sqrt(batches))) if np.isfinite(spread * batches).any() else np.nan
+    # The swings are what is to be judged, so only the batches can say what noise is.
+    if not np.isfinite(error):
+        return None
+    size, best = float(np.median(np.abs(np.diff(loss)))), float(loss[0] - loss.min())
+    bars = (limits.divergence_rise_se * error, limits.swing_pct * abs(float(np.median(loss))), limits.swing_pct * best)
+    return f"The training loss swings by {size:.3g} from epoch to epoch" if size > max(bars) else None
+
+
+def _unstable(run: Run, limits: DiagnosticThresholds, said: str) -> Finding:
+    rate = run.column("learning_rate")
+    at = f", at a learning rate of {rate.values[rate.finite].max():.3g}" if rate.finite.size else ""
+    loss = run.column(TRAIN).values
+    return Finding(
+        description=f"{said}{at}.",
+        key=TRAIN,
+        value=float(loss[-1]) if loss.size else None,
+        evidence=evidence([TRAIN], [], [], limits, "oscillation_pct"),
+    )
+
+
+@check(
+    "learning-rate-too-low",
+    title="Learning rate too low",
+    category=IssueCategory.loss,
+    severity=IssueSeverity.warning,
+    scope=Scope.session,
+    needs=(TRAIN,),
+    section="11.2",
+)
+def learning_rate_too_low(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    """The steps are too small: the loss falls steadily, but hardly.
+
+    ## What it does
+    Looks for a loss that falls in most of eight or more epochs and in all by less than 10 %. The robust profile also
+    asks that the fall is a significant trend and does not flatten (the second half of the run brings as much as the
+    first, or nearly), and that the run did not begin with a trained model. It is a warning where the number of
+    classes is known and the loss is still near that of guessing, else information.
+
+    Where the size of updates was measured it decides: if in the whole run no step moved any layer by more than a ten
+    thousandth of its weights while the loss fell by less than 10 %, the steps are too small whether a fall can be told
+    from noise or not. About a thousandth is usual (Stanford CS231n, notes on training;
+    TheDeepChecker, Ben Braiek and Khomh, TOSEM 32 (2023), takes 1e-4 for too little).
+
+    ## Why it matters
+    The direction is right and the pace is not: the run ends long before it gets anywhere.
+
+    ## How to fix it
+    Multiply the learning rate by ten, and see that no schedule or gradient clipping makes the steps smaller.
+
+    ```python
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    ```
+    """
+    loss = _known(run)
+    if loss.size < limits.slow_epochs or loss[0] <= 0:
+        return
+    gain = float(loss[0] - loss[-1]) / float(loss[0])
+    falls = np.count_nonzero(np.diff(loss) < 0) / (loss.size - 1)
+    if 0 < gain < limits.slow_improvement_pct and falls >= limits.slow_steady_pct:
+        rate = run.column("learning_rate")
+        at = f" at a learning rate of {np.median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
+        yield Finding(
+            description=f"In {loss.size} epochs the training loss fell steadily{at}, but only by {gain:.2%}, from "
+            f"{loss[0]:.4g} to {loss[-1]:.4g}.",
+            key=TRAIN,
+            value=float(loss[-1]),
+            evidence=evidence([TRAIN], [], [], limits, "slow_improvement_pct") | {"improvement": gain},
+        )
+
+
+@learning_rate_too_low.robust
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    if (said := _tiny_updates(run, limits)) is not None:
+        yield said
+        return
+    for found in learning_rate_too_low.rule(run, limits):
+        found.suppressed = _not_slow(run, limits)
+        chance = task_of(run).chance
+        if chance is None or _known(run)[-1] < limits.near_chance_pct * chance:
+            found.severity = IssueSeverity.info
+        yield found
+
+
+def _not_slow(run: Run, limits: DiagnosticThresholds) -> str | None:
+    loss, chance = _known(run), task_of(run).chance
+    half = loss.size // 2
+    first, second = float(loss[0] - loss[half]), float(loss[half] - loss[-1])
+    if rise_p_value(-loss) >= limits.trend_p_value:
+        return "the fall is no significant trend"
+    if second < limits.slow_flattening_pct * first:
+        return "the loss flattens: it converges"
+    if knew_its_task(run, limits) or (chance and loss[0] < limits.known_task_pct * chance):
+        return "the run began with a trained model"
+    return None
+
+
+def _tiny_updates(run: Run, limits: DiagnosticThresholds) -> Finding | None:
+    moved, loss = run.layer_matrix("update_ratio").values, _known(run)
+    known = moved[np.isfinite(moved)]
+    if loss.size < limits.short_history or not known.size or not 0 < known.max() < limits.tiny_update_ratio:
+        return None
+    fallen = float(loss[0] - np.median(loss[-3:]))
+    if fallen > limits.slow_improvement_pct * abs(float(loss[0])) or knew_its_task(run, limits):
+        return None
+    rate, clipped = run.column("learning_rate"), run.column("gradients.clipped_share").values
+    at = f" at a learning rate of {np.median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
+    all_clipped = bool(np.median(clipped[np.isfinite(clipped)]) > 0.9) if np.isfinite(clipped).any() else False
+    why = "; nearly every gradient is clipped, so the limit of the clipping decides" if all_clipped else ""
+    return Finding(
+        description=f"No step moved any layer by more than {known.max():.2g} of its weights{at}{why}. In {loss.size} "
+        f"epochs the training loss went from {loss[0]:.4g} to {loss[-1]:.4g}.",
+        key="layers.update_ratio",
+        value=float(known.max()),
+        severity=IssueSeverity.info if trained_before(run) else None,
+        evidence=evidence([TRAIN], [], [], limits, "tiny_update_ratio") | {"clipped": all_clipped},
+    )

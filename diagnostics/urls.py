@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from diagnostics import policy_views
-from diagnostics.views import catalog, news, session
+from diagnostics.views import catalog, compare, news, session
 
 urlpatterns = [
     path("sessions/<int:pk>", session.session, name="session"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("sessions/<int:pk>/diagnosis", session.order, name="order"),
     path("sessions/<int:pk>/diagnosis/<int:run>", session.progress, name="progress"),
     path("sessions/<int:pk>/baseline", policy_views.pin, name="pin"),
+    path("compare", compare.compare, name="compare"),
+    path("compare/series", compare.series, name="compare-series"),
     path("runs/<int:pk>", session.run, name="run"),
     path("checks", catalog.checks, name="checks"),
     path("checks/<slug:check_id>", catalog.check, name="check"),

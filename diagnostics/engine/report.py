@@ -11,8 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from diagnostics.engine.baseline import Baseline
 from diagnostics.engine.causes import cause_first, explain
+from diagnostics.engine.checks import anomaly
 from diagnostics.engine.fixes import write_fixes
 from diagnostics.engine.insight import (
     EpochTrend,
@@ -92,14 +95,16 @@ def diagnose(
     found: list[IssueData] = []
     skipped: dict[str, list[str]] = {}
     ran = 0
-    for check in CHECKS.values():
-        if check.id in disabled or check.category in disabled:
-            continue
-        if missing := check.missing(run):
-            skipped[check.id] = missing
-            continue
-        ran += 1
-        found += check(run, limits, judged_by)
+    # What overflows is infinite, and compared so (`Check.__call__`).
+    with np.errstate(over="ignore", invalid="ignore"):
+        for check in CHECKS.values():
+            if check.id in disabled or check.category in disabled:
+                continue
+            if missing := check.missing(run):
+                skipped[check.id] = missing
+                continue
+            ran += 1
+            found += check.found(run, limits, judged_by)
     _set_severities(found, chosen)
     reported = [issue for issue in found if issue.suppressed is None]
     explain(reported)
@@ -119,7 +124,7 @@ def diagnose(
         layer_highlights=layer_highlights(issues, run.blueprint.types),
         sustainability=sustainability(run, issues, limits),
         summary=_summary(issues, suppressed, skipped, ran, judged_by)
-        | {"policy": _differences(limits, disabled, chosen, baseline)},
+        | {"policy": _differences(limits, disabled, chosen, baseline), "anomaly": anomaly.summary(run)},
     )
 
 

@@ -352,6 +352,8 @@ class DiagnosticThresholds:
     worth_a_gpu_seconds: float = _limit(
         60.0, "seconds", "Duration of an epoch below which a machine without a GPU is good enough."
     )
+    anomaly_score: float = _share(0.9, "Score of an epoch (guide 11.5) above which it counts as unusual.")
+    anomaly_figures: int = _count(2, "figures", "Figures of an unusual epoch that lie beyond those of healthy ones.")
     idle_gpu_percent: float = _limit(10.0, "percent", "Load below which a GPU counts as idle.", high=100.0)
 
     # Gates of the robust profile: stopping early, network size.

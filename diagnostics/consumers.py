@@ -83,7 +83,9 @@ class NewsConsumer(AsyncWebsocketConsumer):
 
     @property
     def _group(self) -> str:
-        name = channel.project_group if self.scope["url_route"]["kwargs"]["kind"] == "projects" else channel.session_group
+        name = (
+            channel.project_group if self.scope["url_route"]["kwargs"]["kind"] == "projects" else channel.session_group
+        )
         return name(self._pk)
 
     def _news(self) -> dict[str, Any] | None:

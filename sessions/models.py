@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import msgspec
 from django.db import models
-from django.db.models import F
 from django.utils.timezone import now
 
 from observer_client.record import Architecture, Epoch
@@ -65,7 +64,7 @@ class TrainSession(models.Model):
     co2_kg = models.FloatField(null=True, blank=True)
     energy_kwh = models.FloatField(null=True, blank=True)
     metrics = models.JSONField(default=dict, blank=True, help_text="Latest finite value of each metric but the losses.")
-    duration_seconds = models.FloatField(null=True, blank=True, help_text="From start to end, once it has ended.")
+    duration_seconds = models.FloatField(default=0.0, blank=True, help_text="From start to end, or to the last epoch.")
     archived = models.DateTimeField(null=True, blank=True, help_text="Since when lists leave it out.")
 
     # The latest verdict, written from above by whoever diagnoses: a list of sessions shows it without a join.
@@ -83,9 +82,7 @@ class TrainSession(models.Model):
             models.Index(fields=["project", "-started", "-id"], name="training_by_project"),
             # The home page asks for the few that are running, among all that ever ran.
             models.Index(fields=["status", "-last_seen"], name="training_by_status"),
-            # Without a value it comes last in both directions, which one index cannot serve.
-            models.Index("project", F("duration_seconds").asc(nulls_last=True), F("id").desc(), name="training_shortest"),
-            models.Index("project", F("duration_seconds").desc(nulls_last=True), F("id").desc(), name="training_longest"),
+            models.Index(fields=["project", "duration_seconds", "id"], name="training_by_duration"),
         ]
 
     def __str__(self) -> str:

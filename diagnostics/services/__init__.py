@@ -21,7 +21,7 @@ from diagnostics.services.orders import (
 )
 from diagnostics.services.pinning import pin_baseline
 from diagnostics.services.plots import AXES, Chart, Plot, charts, plot
-from diagnostics.services.problems import problems_of
+from diagnostics.services.problems import problems_of, refresh_project
 
 __all__ = [
     "AXES",
@@ -50,6 +50,7 @@ __all__ = [
     "plot",
     "problems_of",
     "project_news",
+    "refresh_project",
     "request_diagnosis",
     "resume",
     "ring_for",

@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                 ('co2_kg', models.FloatField(blank=True, null=True)),
                 ('energy_kwh', models.FloatField(blank=True, null=True)),
                 ('metrics', models.JSONField(blank=True, default=dict, help_text='Latest finite value of each metric but the losses.')),
-                ('duration_seconds', models.FloatField(blank=True, help_text='From start to end, once it has ended.', null=True)),
+                ('duration_seconds', models.FloatField(blank=True, default=0.0, help_text='From start to end, or to the last epoch.')),
                 ('archived', models.DateTimeField(blank=True, help_text='Since when lists leave it out.', null=True)),
                 ('health_score', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('critical_count', models.PositiveIntegerField(default=0)),
@@ -113,11 +113,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='trainsession',
-            index=models.Index(models.F('project'), models.OrderBy(models.F('duration_seconds'), nulls_last=True), models.OrderBy(models.F('id'), descending=True), name='training_shortest'),
-        ),
-        migrations.AddIndex(
-            model_name='trainsession',
-            index=models.Index(models.F('project'), models.OrderBy(models.F('duration_seconds'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), name='training_longest'),
+            index=models.Index(fields=['project', 'duration_seconds', 'id'], name='training_by_duration'),
         ),
         migrations.AddConstraint(
             model_name='sessionlog',

@@ -17,7 +17,7 @@ from observer_client.packed import SERIES, pack
 from observer_client.record import Epoch, spell
 from projects.services.documents import clean
 from projects.services.refusals import NotFound, Refused
-from sessions.models import TrainSession, TrainStep
+from sessions.models import SessionStatus, TrainSession, TrainStep
 from sessions.services.items import LARGEST_NUMBER, ItemResult, Status, decode, refused
 from sessions.signals import epochs_stored
 
@@ -29,7 +29,19 @@ KEPT = ("train_loss", "val_loss", "learning_rate", "duration_seconds", "samples_
 FIGURES = (*KEPT, "co2_kg", "energy_kwh")
 LOSSES = ("train_loss", "val_loss")
 SUMMED = ("co2_kg", "energy_kwh")
-HELD = ("key", "status", "project", "epoch_count", "log_count", *LOSSES, "non_finite", "metrics", *SUMMED)
+HELD = (
+    "key",
+    "status",
+    "project",
+    "started",
+    "duration_seconds",
+    "epoch_count",
+    "log_count",
+    *LOSSES,
+    "non_finite",
+    "metrics",
+    *SUMMED,
+)
 METRICS_LISTED = 50
 LISTED_NAME = 100
 """How many metrics, and of which length of name, a list of sessions may have as columns."""
@@ -165,9 +177,12 @@ def _write(session: TrainSession, new: dict[int, TrainStep], known: dict[int, _S
     for number in sorted(number for number in new if number >= latest):
         _show_losses(session, new[number])
         session.metrics = dict(list({**session.metrics, **new[number].metrics}.items())[:METRICS_LISTED])
-    figures = ("epoch_count", *SUMMED, *LOSSES, "non_finite", "metrics")
+    moment = now()
+    if session.status == SessionStatus.RUNNING:
+        session.duration_seconds = max(0.0, (moment - session.started).total_seconds())
+    figures = ("epoch_count", *SUMMED, *LOSSES, "non_finite", "metrics", "duration_seconds")
     TrainSession.objects.filter(pk=session.pk).update(
-        last_seen=now(), **{name: getattr(session, name) for name in figures}
+        last_seen=moment, **{name: getattr(session, name) for name in figures}
     )
 
 

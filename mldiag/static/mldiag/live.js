@@ -99,7 +99,9 @@ async function refresh() {
 
 function isInUse(region) {
     const selection = getSelection();
-    return region.contains(document.activeElement) || region.querySelector(":popover-open, input:checked:not([type=radio])")
+    const isFilledIn = [...region.querySelectorAll("input:not([type=hidden], [type=checkbox]), textarea")]
+        .some((each) => each.value !== each.defaultValue);
+    return isFilledIn || region.contains(document.activeElement) || region.querySelector("input:checked:not([type=radio])")
         || (!selection.isCollapsed && region.contains(selection.anchorNode));
 }
 

@@ -139,7 +139,7 @@ class Listing:
 def column_of(key: str) -> Column | None:
     """Return the column of a key: one of `FIXED`, ``hp.NAME`` or ``metric.NAME``."""
     prefix, _, entry = clean(key).partition(".")
-    if prefix in ENTRIES and entry and len(entry) <= LONGEST_KEY and not _is_number(entry):
+    if prefix in ENTRIES and 0 < len(entry) <= LONGEST_KEY and not _is_path(entry):
         return Column(f"{prefix}.{entry}", entry, nulls=True, source=ENTRIES[prefix], entry=entry)
     return next((column for column in FIXED if column.key == key), None)
 
@@ -171,12 +171,12 @@ def _entry(column: Column) -> KeyTransform:
     return KeyTransform(column.entry, column.source, output_field=JSONField())
 
 
-def _is_number(name: str) -> bool:
-    # Django would take it for a place in a list.
+def _is_path(name: str) -> bool:
+    """Whether a database would not take ``name`` for the name of an entry: SQLite quotes it, Django counts by it."""
     try:
         int(name)
     except ValueError:
-        return False
+        return '"' in name or "\\" in name
     return True
 
 

@@ -8,10 +8,10 @@ import pytest
 from django.db import connection
 from django.http import QueryDict
 
+from observer_client.record import Ending
 from sessions.listing import Listing, column_of
 from sessions.models import TrainSession
 from sessions.services import finish, store_epochs
-from observer_client.record import Ending
 from tests.pages.rows import MARKUP, epoch, make_session, make_sessions
 
 
@@ -40,7 +40,9 @@ def test_a_form_sends_them_one_by_one(text, project, tuned):
     assert heads(text(f"/projects/{project.pk}?columns=hp.lr&columns=epochs")) == ["Session", "lr", "Epochs"]
 
 
-@pytest.mark.parametrize("columns", ["nonsense", "hp.", "hp.0", "hp.-1", "x.y", "hp." + "n" * 101, "name,name"])
+@pytest.mark.parametrize(
+    "columns", ["nonsense", "hp.", "hp.0", "hp.-1", 'hp.a"b', "hp.a\\b", "x.y", "hp." + "n" * 101, "name,name"]
+)
 def test_what_is_no_column_is_left_out(text, project, tuned, columns):
     assert heads(text(f"/projects/{project.pk}?columns={columns}")) == ["Session"]
 
@@ -53,10 +55,10 @@ def test_an_entry_sorts_both_ways_and_its_absence_comes_last(text, project, tune
     assert up[3] == down[3] == "none"
 
 
-@pytest.mark.parametrize("name", ["a'b", 'a"b', "a%b", "a b", "ä", "a.b", "$", "[0]"])
+@pytest.mark.parametrize("name", ["a'b", "a%b", "a b", "ä", "a.b", "$", "[0]"])
 def test_a_strange_name_of_a_hyperparameter_is_a_column(text, project, name):
     make_session(project, "odd", hyperparameters={name: 0.125})
-    page = text(f"/projects/{project.pk}?" + QueryDict(mutable=True).urlencode() + query(columns=f"hp.{name}"))
+    page = text(f"/projects/{project.pk}?" + query(columns=f"hp.{name}"))
     assert '<td class="number">0.125</td>' in page
 
 

@@ -17,8 +17,8 @@ from diagnostics.engine.refusals import InvalidSetting, alike
 from diagnostics.engine.registry import CHECKS, Check, Profile, Scope
 from diagnostics.engine.report import ENGINE_VERSION, Report, diagnose, run_diagnostics
 from diagnostics.engine.run import Run
+from diagnostics.engine.threshold_groups import grouped as grouped_thresholds
 from diagnostics.engine.thresholds import DiagnosticThresholds
-from diagnostics.engine.thresholds import grouped as grouped_thresholds
 
 check_loss_divergence = on_epochs("loss-divergence")
 check_loss_explosion = on_epochs("loss-explosion")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from diagnostics.engine.baseline import Baseline
-from diagnostics.engine.causes import cause_first, explain
+from diagnostics.engine.causes import cause_first, explain, hold_back_anomalies
 from diagnostics.engine.checks import anomaly
 from diagnostics.engine.fixes import write_fixes
 from diagnostics.engine.insight import (
@@ -32,7 +32,7 @@ from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DEFAULTS, DiagnosticThresholds
 from observer_client.record import Architecture, Epoch, LogLine
 
-ENGINE_VERSION = "1.2.0"
+ENGINE_VERSION = "1.3.0"
 """Raised when the same run may be judged differently than before."""
 
 
@@ -73,6 +73,8 @@ class Report:
         }
 
 
+# What overflows is infinite, and compared so (`Check.__call__`).
+@np.errstate(over="ignore", invalid="ignore")
 def diagnose(
     run: Run,
     *,
@@ -95,19 +97,20 @@ def diagnose(
     found: list[IssueData] = []
     skipped: dict[str, list[str]] = {}
     ran = 0
-    # What overflows is infinite, and compared so (`Check.__call__`).
-    with np.errstate(over="ignore", invalid="ignore"):
-        for check in CHECKS.values():
-            if check.id in disabled or check.category in disabled:
-                continue
-            if missing := check.missing(run):
-                skipped[check.id] = missing
-                continue
-            ran += 1
-            found += check.found(run, limits, judged_by)
+    for check in CHECKS.values():
+        if check.id in disabled or check.category in disabled:
+            continue
+        if missing := check.missing(run):
+            skipped[check.id] = missing
+            continue
+        ran += 1
+        found += check.found(run, limits, judged_by)
     _set_severities(found, chosen)
     reported = [issue for issue in found if issue.suppressed is None]
     explain(reported)
+    if judged_by is Profile.robust:
+        hold_back_anomalies(reported)
+        reported = [issue for issue in reported if issue.suppressed is None]
     # What somebody chose stays, also where a cause would have made it lighter.
     _set_severities(reported, chosen)
     write_fixes(run, reported)

@@ -6,11 +6,12 @@ import pytest
 from django.test import Client
 
 from diagnostics.problem_models import Problem, SavedSearch
-from diagnostics.services import problems
+from diagnostics.services import mark_due, problems, work
 from diagnostics.services.problems import Person
 from sessions.models import TrainSession
+from sessions.services import store_epochs
 from tests.diagnostics.triage import issue, judge, make_session, tell, the_problem
-from tests.pages.rows import MARKUP
+from tests.pages.rows import MARKUP, epoch
 
 BULK = "/problems/actions"
 
@@ -334,3 +335,14 @@ def test_members_and_open_servers_see_them(addresses, bob, path, settings):
     assert client.get(addresses.get(path, path)).status_code == 200
     settings.MLDIAG_AUTH = "open"
     assert Client().get(addresses.get(path, path)).status_code == 200
+
+
+def test_an_issue_links_to_its_problem(as_alice, project):
+    session = make_session(project, 1)
+    store_epochs(session, [epoch(number, loss, loss) for number, loss in enumerate([1.0, 0.5, 9.0])])
+    mark_due(session)
+    work(session.diagnostic_runs.get().pk)
+    problem = Problem.objects.get(check_id="loss-explosion")
+    page = as_alice.get(f"/sessions/{session.pk}").text
+    assert f'href="/problems/{problem.pk}"' in page
+    assert "In this project: new, in 1 session" in page

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Activity",
+    "Alert",
     "Coverage",
     "DiagnosticRun",
     "FoundIssue",
@@ -134,6 +135,33 @@ class FoundIssue(models.Model):
     class Meta:
         ordering = ["run", "position"]
         indexes = [models.Index(fields=["check_id", "severity"], name="diagnostics_by_check")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Alert(models.Model):
+    """Something grave that happened to a session: a check that found something for the first time, or its ending.
+
+    The primary key is the number by which a page that was away asks for what it missed. ``check_id`` is empty for
+    the ending.
+    """
+
+    session = models.ForeignKey(TrainSession, models.CASCADE, related_name="alerts")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+")
+    severity = models.CharField(max_length=10)
+    check_id = models.CharField(max_length=60, blank=True)
+    title = models.CharField(max_length=200)
+    where = models.CharField(max_length=250, blank=True, help_text="The layers concerned.")
+    epoch_index = models.IntegerField(null=True, blank=True)
+    at = models.DateTimeField(default=now)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["session", "check_id", "severity"], name="diagnostics_one_alert_each")
+        ]
+        indexes = [models.Index(fields=["project", "-id"], name="diagnostics_project_alerts")]
 
     def __str__(self) -> str:
         return self.title

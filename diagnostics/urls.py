@@ -3,15 +3,19 @@ from __future__ import annotations
 from django.urls import path
 
 from diagnostics import policy_views
-from diagnostics.views import catalog, session
+from diagnostics.views import catalog, compare, news, session
 
 urlpatterns = [
     path("sessions/<int:pk>", session.session, name="session"),
     path("sessions/<int:pk>/series", session.series, name="series"),
     path("sessions/<int:pk>/layers", session.layers, name="layers"),
+    path("sessions/<int:pk>/news", news.of_session, name="session-news"),
+    path("projects/<int:pk>/news", news.of_project, name="project-news"),
     path("sessions/<int:pk>/diagnosis", session.order, name="order"),
     path("sessions/<int:pk>/diagnosis/<int:run>", session.progress, name="progress"),
     path("sessions/<int:pk>/baseline", policy_views.pin, name="pin"),
+    path("compare", compare.compare, name="compare"),
+    path("compare/series", compare.series, name="compare-series"),
     path("runs/<int:pk>", session.run, name="run"),
     path("checks", catalog.checks, name="checks"),
     path("checks/<slug:check_id>", catalog.check, name="check"),

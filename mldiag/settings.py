@@ -122,6 +122,18 @@ MLDIAG_ANOMALY_MIN_SESSIONS = env.int("MLDIAG_ANOMALY_MIN_SESSIONS", default=20)
 MLDIAG_ANOMALY_MIN_SCORE = env.int("MLDIAG_ANOMALY_MIN_SCORE", default=80)
 """Health score from which a finished session shows what is normal."""
 
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 0.5, "socket_timeout": 5}],
+            "prefix": "mldiag",
+        },
+    }
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+
 CELERY_BROKER_URL = REDIS_URL or "memwake://"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {

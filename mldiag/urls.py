@@ -29,7 +29,12 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout", auth.LogoutView.as_view(), name="logout"),
-    path("accounts/password", auth.PasswordChangeView.as_view(success_url="/"), name="password_change"),
+    path(
+        "accounts/password",
+        auth.PasswordChangeView.as_view(success_url="/accounts/password/done"),
+        name="password_change",
+    ),
+    path("accounts/password/done", auth.PasswordChangeDoneView.as_view(), name="password_change_done"),
     path("", include(projects.urls)),
     path("", include(sessions.urls)),
     path("", include(diagnostics.urls)),

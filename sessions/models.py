@@ -31,6 +31,10 @@ class TrainSessionQuerySet(models.QuerySet["TrainSession"]):
     def running(self) -> Self:
         return self.filter(status=SessionStatus.RUNNING)
 
+    def kept(self) -> Self:
+        """Sessions that nobody has put away."""
+        return self.filter(archived=None)
+
 
 class TrainSession(models.Model):
     """One training run. ``key`` is made by the client, so that the same run never becomes two sessions."""
@@ -59,6 +63,9 @@ class TrainSession(models.Model):
     )
     co2_kg = models.FloatField(null=True, blank=True)
     energy_kwh = models.FloatField(null=True, blank=True)
+    metrics = models.JSONField(default=dict, blank=True, help_text="Latest finite value of each metric but the losses.")
+    duration_seconds = models.FloatField(default=0.0, blank=True, help_text="From start to end, or to the last epoch.")
+    archived = models.DateTimeField(null=True, blank=True, help_text="Since when lists leave it out.")
 
     # The latest verdict, written from above by whoever diagnoses: a list of sessions shows it without a join.
     health_score = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -75,6 +82,7 @@ class TrainSession(models.Model):
             models.Index(fields=["project", "-started", "-id"], name="training_by_project"),
             # The home page asks for the few that are running, among all that ever ran.
             models.Index(fields=["status", "-last_seen"], name="training_by_status"),
+            models.Index(fields=["project", "duration_seconds", "id"], name="training_by_duration"),
         ]
 
     def __str__(self) -> str:

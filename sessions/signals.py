@@ -1,7 +1,7 @@
 """News that travels up: whoever stands above listens, nobody here knows who.
 
-``session_opened``, ``epochs_stored``, ``logs_stored`` and ``session_finished`` carry ``session``. All are sent
-inside the transaction that stores what they tell of.
+``session_opened``, ``epochs_stored``, ``logs_stored`` and ``session_finished`` carry ``session``, ``sessions_deleted``
+carries ``project``. All are sent inside the transaction that stores what they tell of.
 """
 
 from __future__ import annotations
@@ -12,3 +12,4 @@ session_opened = Signal()
 epochs_stored = Signal()
 logs_stored = Signal()
 session_finished = Signal()
+sessions_deleted = Signal()

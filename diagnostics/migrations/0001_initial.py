@@ -112,6 +112,25 @@ class Migration(migrations.Migration):
             index=models.Index(fields=['check_id', 'severity'], name='diagnostics_by_check'),
         ),
         migrations.CreateModel(
+            name='Alert',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('severity', models.CharField(max_length=10)),
+                ('check_id', models.CharField(blank=True, max_length=60)),
+                ('title', models.CharField(max_length=200)),
+                ('where', models.CharField(blank=True, help_text='The layers concerned.', max_length=250)),
+                ('epoch_index', models.IntegerField(blank=True, null=True)),
+                ('at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='projects.project')),
+                ('session', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='training.trainsession')),
+            ],
+            options={
+                'ordering': ['-pk'],
+                'indexes': [models.Index(fields=['project', '-id'], name='diagnostics_project_alerts')],
+                'constraints': [models.UniqueConstraint(fields=('session', 'check_id', 'severity'), name='diagnostics_one_alert_each')],
+            },
+        ),
+        migrations.CreateModel(
             name='Problem',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -8,6 +8,7 @@ from diagnostics.services.answers import health_body, is_answered, run_body, tre
 from diagnostics.services.evidence import Drawing, draw
 from diagnostics.services.heat import Heat, Strip, heat
 from diagnostics.services.judging import load_run
+from diagnostics.services.news import latest_alert, note_ending, number_in, project_news, ring_for, session_news
 from diagnostics.services.observed import observed
 from diagnostics.services.orders import (
     diagnose_now,
@@ -20,7 +21,7 @@ from diagnostics.services.orders import (
 )
 from diagnostics.services.pinning import pin_baseline
 from diagnostics.services.plots import AXES, Chart, Plot, charts, plot
-from diagnostics.services.problems import problems_of
+from diagnostics.services.problems import problems_of, refresh_project
 
 __all__ = [
     "AXES",
@@ -36,18 +37,25 @@ __all__ = [
     "health_body",
     "heat",
     "is_answered",
+    "latest_alert",
     "learn_if_due",
     "learn_normal",
     "load_run",
     "mark_due",
     "normal_of",
+    "note_ending",
+    "number_in",
     "observed",
     "pin_baseline",
     "plot",
     "problems_of",
+    "project_news",
+    "refresh_project",
     "request_diagnosis",
     "resume",
+    "ring_for",
     "run_body",
+    "session_news",
     "suggested_actions",
     "sweep",
     "trend_body",

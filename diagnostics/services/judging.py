@@ -14,6 +14,7 @@ from diagnostics import queue
 from diagnostics.engine import CHECKS, ENGINE_VERSION, IssueData, Policy, Report, Run
 from diagnostics.engine.anomaly import AnomalyModel
 from diagnostics.models import DiagnosticRun, FoundIssue, Trigger
+from diagnostics.services import news
 from diagnostics.services.anomaly import normal_of
 from diagnostics.services.problems.updating import note_findings
 from observer_client.record import plain
@@ -92,6 +93,7 @@ def store(run: DiagnosticRun, verdict: Verdict, policy: Policy) -> bool:
     is_verdict = run.trigger == Trigger.AUTOMATIC or policy == project_policy(run.session.project)
     if is_verdict and _show_verdict(run, verdict):
         note_findings(run.session, verdict.report.issues, _checks_that_ran(run.session.project, verdict.report))
+        news.note_findings(run.session, verdict.report.issues)
     return True
 
 

@@ -8,8 +8,8 @@ from threading import Lock
 from diagnostics.engine import Run
 from sessions.models import TrainSession
 
-KEPT_RUNS = 4
-LARGEST_KEPT = 48 * 2**20
+KEPT_RUNS = 8
+LARGEST_KEPT = 24 * 2**20
 """Bytes of columns: larger runs are read anew each time, so that memory stays bounded."""
 
 _kept: OrderedDict[tuple[object, ...], Run] = OrderedDict()

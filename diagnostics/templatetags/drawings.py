@@ -45,6 +45,25 @@ def trend(sessions: Sequence[TrainSession]) -> dict[str, Any]:
     return {"dots": dots, "sessions": sessions}
 
 
+@register.inclusion_tag("svg/footprint.html")
+def footprint(sessions: Sequence[TrainSession]) -> dict[str, Any]:
+    """Draw what sessions emitted, oldest first, as bars; each leads to its session."""
+    masses = [session.co2_kg or 0.0 for session in sessions]
+    most, wide = max(masses, default=0.0), WIDTH / max(1, len(masses))
+    heights = [max(1.0, HEIGHT * mass / most) if most else 1.0 for mass in masses]
+    bars = [
+        {
+            "session": session,
+            "x": f"{place * wide + wide / 10:.1f}",
+            "y": f"{HEIGHT - height:.1f}",
+            "width": f"{0.8 * wide:.1f}",
+            "height": f"{height:.1f}",
+        }
+        for place, (session, height) in enumerate(zip(sessions, heights, strict=True))
+    ]
+    return {"bars": bars, "total": sum(masses), "most": most}
+
+
 def _spread(number: int, width: int) -> list[str]:
     """Places for ``number`` marks from left to right; a single one stands in the middle.
 

@@ -260,6 +260,6 @@ def connect(context: dict[str, Any], project_id: int = DEFAULT_PROJECT_ID) -> di
     return {
         "environment": environment if is_open else f"{environment} MLDIAG_API_KEY=...",
         "is_open": is_open,
-        "is_staff": getattr(request.user, "is_staff", False),
+        "project_id": project_id,
         "lines": FIVE_LINES.format(project_id=project_id),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from operator import attrgetter
 from typing import Any
 
@@ -16,9 +15,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from diagnostics.engine import Run
 from diagnostics.models import DiagnosticRun, State, Trigger
-from diagnostics.services import AXES, Heat, charts, heat, observed, plot, request_diagnosis
+from diagnostics.services import AXES, Heat, charts, heat, latest_alert, observed, plot, request_diagnosis
 from diagnostics.views.findings import Findings, findings
 from diagnostics.views.model import architecture, profile
+from diagnostics.views.series import NotNumbers, asked_part, refused
 from observer_client.record import Epoch
 from sessions.models import SessionStatus, TrainSession, TrainStep
 
@@ -27,7 +27,6 @@ EPOCHS_SHOWN = 50
 LINES_SHOWN = 15
 LAYERS_ON_A_PAGE = 25
 DRAWN_POINTS, SMALL_POINTS = 500, 160
-FEWEST_POINTS, USUAL_POINTS, MOST_POINTS = 20, 1_000, 5_000
 UNFINISHED = (State.QUEUED, State.RUNNING)
 
 
@@ -38,6 +37,8 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
     htmx gets the issues alone.
     """
     shown = get_object_or_404(_sessions(request).select_related("model"), pk=pk)
+    # Before the rest, so that no alert falls between what the page shows and what it hears.
+    alert = latest_alert(session=pk) if shown.status == SessionStatus.RUNNING else 0
     verdict, logged = _verdict(shown), observed(shown)
     found = findings(verdict, request.GET.get("severity", ""), logged)
     score = verdict.health_score if verdict else None
@@ -58,6 +59,9 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
         "epochs": _latest_epochs(shown),
         "lines": list(shown.logs.order_by("-seq")[:LINES_SHOWN])[::-1],
         "is_running": is_running,
+        "socket": f"/ws/sessions/{pk}",
+        "news": f"/sessions/{pk}/news",
+        "latest_alert": alert,
         "architecture": architecture(getattr(shown, "model", None), logged, found.layers),
         "profile": profile(logged),
     }
@@ -94,26 +98,17 @@ def series(request: HttpRequest, pk: int) -> JsonResponse:
     every = {chart.key: chart for chart in charts(logged)}
     asked, axis = request.GET.get("chart", "loss"), request.GET.get("x", "epoch")
     try:
-        points, low, high = (float(request.GET.get(*each)) for each in _BOUNDS)
-    except ValueError:
-        return _refused("points, low and high are numbers.")
-    if any(map(math.isnan, (points, low, high))):
-        return _refused("points, low and high are numbers.")
+        points, low, high = asked_part(request)
+    except NotNumbers as error:
+        return refused(str(error))
     if axis not in AXES:
-        return _refused(f"x is one of {', '.join(AXES)}.")
+        return refused(f"x is one of {', '.join(AXES)}.")
     if asked not in every and asked != "loss":
-        return _refused(f"This session has logged nothing for the chart {asked!r}; there are: {', '.join(every)}.")
+        return refused(f"This session has logged nothing for the chart {asked!r}; there are: {', '.join(every)}.")
     if asked not in every:
         return JsonResponse({"chart": asked, "axis": axis, "x": [], "epoch": [], "series": {}, "non_finite": []})
     found = plot(logged, every[asked], axis).between(low, high)
-    return JsonResponse(found.thinned(int(min(max(points, FEWEST_POINTS), MOST_POINTS))).as_dict())
-
-
-_BOUNDS = (("points", str(USUAL_POINTS)), ("low", "-inf"), ("high", "inf"))
-
-
-def _refused(sentence: str) -> JsonResponse:
-    return JsonResponse({"detail": sentence}, status=400)
+    return JsonResponse(found.thinned(points).as_dict())
 
 
 @require_safe

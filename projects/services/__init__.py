@@ -5,6 +5,7 @@ from __future__ import annotations
 from projects.services.access import NAME_LENGTH, create_project, find_project, is_owner
 from projects.services.baselines import declare_baseline, drop_baseline
 from projects.services.keys import issue_key, matches, public_part, revoke_key
+from projects.services.members import add_member, change_role, remove_member
 from projects.services.policy import amend_policy, policy_settings, project_policy, replace_policy
 from projects.services.refusals import NotAllowed, NotFound, Refused, Taken
 
@@ -14,7 +15,9 @@ __all__ = [
     "NotFound",
     "Refused",
     "Taken",
+    "add_member",
     "amend_policy",
+    "change_role",
     "create_project",
     "declare_baseline",
     "drop_baseline",
@@ -25,6 +28,7 @@ __all__ = [
     "policy_settings",
     "project_policy",
     "public_part",
+    "remove_member",
     "replace_policy",
     "revoke_key",
 ]

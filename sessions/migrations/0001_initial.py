@@ -38,6 +38,9 @@ class Migration(migrations.Migration):
                 ('non_finite', models.JSONField(blank=True, default=dict, help_text='Which of the losses were last NaN or infinite, spelled as on the wire.')),
                 ('co2_kg', models.FloatField(blank=True, null=True)),
                 ('energy_kwh', models.FloatField(blank=True, null=True)),
+                ('metrics', models.JSONField(blank=True, default=dict, help_text='Latest finite value of each metric but the losses.')),
+                ('duration_seconds', models.FloatField(blank=True, default=0.0, help_text='From start to end, or to the last epoch.')),
+                ('archived', models.DateTimeField(blank=True, help_text='Since when lists leave it out.', null=True)),
                 ('health_score', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('critical_count', models.PositiveIntegerField(default=0)),
                 ('warning_count', models.PositiveIntegerField(default=0)),
@@ -107,6 +110,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='trainsession',
             index=models.Index(fields=['status', '-last_seen'], name='training_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='trainsession',
+            index=models.Index(fields=['project', 'duration_seconds', 'id'], name='training_by_duration'),
         ),
         migrations.AddConstraint(
             model_name='sessionlog',

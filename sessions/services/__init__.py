@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sessions.services.bulk import AT_ONCE, archive_sessions, delete_sessions, restore_sessions, tag_sessions
 from sessions.services.epochs import repack, store_epochs
 from sessions.services.items import ItemResult, Status
 from sessions.services.lifecycle import finish, heartbeat, open_session, update_session
@@ -9,14 +10,19 @@ from sessions.services.logs import store_logs
 from sessions.services.models import register_model
 
 __all__ = [
+    "AT_ONCE",
     "ItemResult",
     "Status",
+    "archive_sessions",
+    "delete_sessions",
     "finish",
     "heartbeat",
     "open_session",
     "register_model",
     "repack",
+    "restore_sessions",
     "store_epochs",
     "store_logs",
+    "tag_sessions",
     "update_session",
 ]

@@ -15,8 +15,9 @@ from django.utils.timezone import now
 
 from observer_client.packed import SERIES, pack
 from observer_client.record import Epoch, spell
+from projects.services.documents import clean
 from projects.services.refusals import NotFound, Refused
-from sessions.models import TrainSession, TrainStep
+from sessions.models import SessionStatus, TrainSession, TrainStep
 from sessions.services.items import LARGEST_NUMBER, ItemResult, Status, decode, refused
 from sessions.signals import epochs_stored
 
@@ -27,7 +28,23 @@ MAX_BUCKETS = 20_000
 KEPT = ("train_loss", "val_loss", "learning_rate", "duration_seconds", "samples_per_second", "process_rss_mb")
 FIGURES = (*KEPT, "co2_kg", "energy_kwh")
 LOSSES = ("train_loss", "val_loss")
-HELD = ("key", "status", "project", "epoch_count", "log_count", *LOSSES, "non_finite", "co2_kg", "energy_kwh")
+SUMMED = ("co2_kg", "energy_kwh")
+HELD = (
+    "key",
+    "status",
+    "project",
+    "started",
+    "duration_seconds",
+    "epoch_count",
+    "log_count",
+    *LOSSES,
+    "non_finite",
+    "metrics",
+    *SUMMED,
+)
+METRICS_LISTED = 50
+LISTED_NAME = 100
+"""How many metrics, and of which length of name, a list of sessions may have as columns."""
 SessionQuery = QuerySet[TrainSession]
 REPLACED = ["attempt", "payload", "packed", "digest", "received", "non_finite", *FIGURES]
 
@@ -80,7 +97,18 @@ def step_of(record: Epoch, text: str) -> TrainStep:
     )
     # What the columns cannot say, for the session's latest losses.
     step.spelled = {name: spell(figures[name]) for name in LOSSES if figures[name] != getattr(step, name)}
+    step.metrics = _listed(record)
     return step
+
+
+def _listed(record: Epoch) -> dict[str, float]:
+    """Return the metrics that lists of sessions show: the finite ones but the loss, which has its column."""
+    metrics = record.loss.val if record.loss else {}
+    return {
+        clean(name): value
+        for name, value in metrics.items()
+        if name != "val_loss" and len(name) <= LISTED_NAME and _finite(value) is not None
+    }
 
 
 def repack(steps: Iterable[TrainStep]) -> int:
@@ -148,9 +176,13 @@ def _write(session: TrainSession, new: dict[int, TrainStep], known: dict[int, _S
     )
     for number in sorted(number for number in new if number >= latest):
         _show_losses(session, new[number])
-    figures = ("epoch_count", "co2_kg", "energy_kwh", *LOSSES, "non_finite")
+        session.metrics = dict(list({**session.metrics, **new[number].metrics}.items())[:METRICS_LISTED])
+    moment = now()
+    if session.status == SessionStatus.RUNNING:
+        session.duration_seconds = max(0.0, (moment - session.started).total_seconds())
+    figures = ("epoch_count", *SUMMED, *LOSSES, "non_finite", "metrics", "duration_seconds")
     TrainSession.objects.filter(pk=session.pk).update(
-        last_seen=now(), **{name: getattr(session, name) for name in figures}
+        last_seen=moment, **{name: getattr(session, name) for name in figures}
     )
 
 

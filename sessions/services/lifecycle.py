@@ -98,10 +98,12 @@ def finish(session: TrainSession, ending: Ending) -> TrainSession:
     ends = [SessionStatus.FINISHED, SessionStatus.CRASHED, SessionStatus.KILLED]
     if ending.status not in ends:
         raise Refused(f"status is one of {', '.join(ends)}.", "$.status")
+    finished = past_moment(ending.ended_at)
     closed = TrainSession.objects.filter(pk=session.pk, status=SessionStatus.RUNNING).update(
         status=ending.status,
         reason=clean(ending.reason or "", REASON_LENGTH),
-        finished=past_moment(ending.ended_at),
+        finished=finished,
+        duration_seconds=max(0.0, (finished - session.started).total_seconds()),
         last_seen=now(),
         expect_next_in=None,
     )

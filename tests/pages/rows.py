@@ -66,6 +66,8 @@ def make_session(project, name="baseline", **fields):
     """A finished session with nothing in it."""
     started = fields.pop("started", now() - timedelta(hours=2))
     fields = {"status": SessionStatus.FINISHED, "finished": started + timedelta(minutes=12), **fields}
+    if fields["finished"]:
+        fields.setdefault("duration_seconds", (fields["finished"] - started).total_seconds())
     return TrainSession.objects.create(project=project, name=name, started=started, last_seen=started, **fields)
 
 
@@ -80,6 +82,7 @@ def make_sessions(project, number, **fields):
                 status=SessionStatus.FINISHED,
                 started=first + timedelta(hours=index),
                 finished=first + timedelta(hours=index, minutes=7 + index % 90),
+                duration_seconds=60.0 * (7 + index % 90),
                 epoch_count=10 + index % 40,
                 train_loss=1.2 / (1 + index % 30),
                 val_loss=1.5 / (1 + index % 30),

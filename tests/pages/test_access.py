@@ -6,10 +6,15 @@ import pytest
 from django.template.loader import render_to_string
 from django.test import Client
 
-OF_A_PROJECT = ["/projects/{project}", "/projects/{project}/policy"]
+OF_A_PROJECT = [
+    "/projects/{project}",
+    "/projects/{project}/access",
+    "/projects/{project}/news",
+    "/projects/{project}/policy",
+]
 OF_A_SESSION = ["/sessions/{session}", "/sessions/{session}/series", "/sessions/{session}/layers"]
-OF_A_SESSION += ["/sessions/{session}/logs", "/runs/{run}"]
-OF_EVERYBODY = ["/", "/checks", "/checks/loss-explosion", "/api/docs", "/accounts/password"]
+OF_A_SESSION += ["/sessions/{session}/logs", "/runs/{run}", "/sessions/{session}/news", "/compare?sessions={session}"]
+OF_EVERYBODY = ["/", "/checks", "/checks/loss-explosion", "/api/docs", "/compare", "/accounts/password"]
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 from django.test import Client
+from django.utils.timezone import now
 
-from projects.models import Membership, Project
-from sessions.models import SessionStatus
+from diagnostics.models import Problem
+from projects.models import DEFAULT_PROJECT_ID, Membership, Project
+from sessions.models import SessionStatus, TrainSession
 from tests.pages.rows import make_session, make_sessions
 
 
@@ -71,12 +71,30 @@ def test_costs_the_same_for_one_and_for_many(alice, as_alice, project, django_as
         Membership.objects.create(project=other, user=alice)
         make_sessions(other, 25)
     make_session(project, status=SessionStatus.RUNNING, finished=None)
-    # The login's session and user, the projects and their number, their sessions, what is running.
-    with django_assert_max_num_queries(6):
+    # The login's session and user, the projects and their number, their sessions and problems, what is running.
+    with django_assert_max_num_queries(7):
         as_alice.get("/")
 
 
-def test_who_may_make_keys_is_led_to_where_that_works(project, admin_client):
-    page = admin_client.get("/").content.decode()
-    (address,) = re.findall(r'project\'s key <a href="([^"]+)"', page)
-    assert "make_ingest_key" in admin_client.get(address).content.decode()
+def test_where_keys_are_made_is_a_link(text, project):
+    assert f'<a href="/projects/{DEFAULT_PROJECT_ID}/access">among its members and keys</a>' in text("/")
+
+
+def test_counts_the_open_problems_of_a_project(text, project, healthy_run):
+    for number, status in enumerate(["open", "open", "resolved"]):
+        Problem.objects.create(
+            project=project,
+            fingerprint=str(number),
+            check_id="nan-in-loss",
+            title="NaN",
+            category="loss",
+            severity="critical",
+            status=status,
+            substatus="new" if status == "open" else "",
+        )
+    assert '<span class="severity-critical" title="critical">2' in text("/")
+
+
+def test_an_archived_session_is_left_out(text, project, healthy_run):
+    TrainSession.objects.update(archived=now())
+    assert "98 <small>" not in text("/")

@@ -106,10 +106,11 @@ def test_markup_in_a_name_is_text(text, project):
 
 def test_costs_the_same_for_one_and_for_many(as_alice, project, django_assert_num_queries):
     make_session(project)
-    # The login's session and user, the project, the number of sessions, a page of them, the trend.
+    # The login's session and user, the project, who owns it, the number of sessions, a page of them, the trend, what
+    # can be a column, the problems.
     for number in (0, 199):
         make_sessions(project, number)
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(9):
             as_alice.get(f"/projects/{project.pk}")
 
 

@@ -13,8 +13,9 @@ import time
 
 import pytest
 import requests
+from websockets.sync.client import connect
 
-from tests.processes.machinery import REPOSITORY, Client, environment, serving, until
+from tests.processes.machinery import PATIENCE, REPOSITORY, Client, environment, serving, until
 
 pytestmark = pytest.mark.processes
 
@@ -114,3 +115,12 @@ def diagnosis_of(client, session, epochs):
     """Return the session's only run once it is done with all of its epochs."""
     (run,) = client.get(f"/diagnostics/sessions/{session}")["results"]
     return run["state"] == "done" and run["epoch_count"] == epochs and run
+
+
+def test_an_open_page_does_not_keep_it_from_stopping(tmp_path):
+    with serving(tmp_path) as (server, url):
+        session = Client(url).open_session()
+        with connect(f"{url.replace('http', 'ws')}/ws/sessions/{session}", proxy=None) as page:
+            page.recv(timeout=PATIENCE)
+            assert server.stop() == 0
+        assert "Traceback" not in server.said()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from websockets.sync.client import connect
 
-from tests.processes.machinery import REPOSITORY, Client, Program, environment, running, until
+from tests.processes.machinery import PATIENCE, REPOSITORY, Client, Program, environment, running, until
 from tests.temporary.postgres import temporary_postgres
 from tests.temporary.process import free_port
 from tests.temporary.redis import find_server
@@ -135,3 +137,16 @@ def test_frozen_broker_does_not_hold_up_ingest(team):
             for number in range(5):
                 client.send_epochs(range(number, number + 1), team.key)
             assert time.monotonic() - began < 15, "ingest waited for the broker"
+
+
+def test_what_a_worker_finds_is_told_to_an_open_page(team):
+    with team.broker(), team.web() as client, team.worker():
+        session = client.open_session(team.key)
+        address = client.url.replace("http", "ws")
+        with connect(f"{address}/ws/sessions/{session}", proxy=None) as page:
+            assert json.loads(page.recv(timeout=PATIENCE))["state"]["epoch_count"] == 0
+            client.send_epochs(range(EPOCHS), team.key)
+            told = [json.loads(page.recv(timeout=PATIENCE))]
+            while not any(alert["check_id"] == "nan-in-loss" for alert in told[-1]["alerts"]):
+                told.append(json.loads(page.recv(timeout=PATIENCE)))
+            assert told[-1]["state"]["epoch_count"] == EPOCHS

@@ -22,7 +22,7 @@ from diagnostics.services.problems.linking import latest_issue, problems_of
 from diagnostics.services.problems.merging import merge
 from diagnostics.services.problems.orders import Action, Order, carry_out
 from diagnostics.services.problems.searching import CATEGORIES, SEVERITIES, SORTS, STATES, Search, counts
-from diagnostics.services.problems.updating import note_findings
+from diagnostics.services.problems.updating import note_findings, refresh_project
 
 __all__ = [
     "AT_ONCE",
@@ -50,6 +50,7 @@ __all__ = [
     "note_findings",
     "problems_of",
     "rates",
+    "refresh_project",
     "reopen",
     "resolve",
     "resolve_from_next",

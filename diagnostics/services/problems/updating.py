@@ -67,6 +67,12 @@ def note_findings(session: TrainSession, issues: Iterable[IssueData], checks: Co
     Activity.objects.bulk_create(moves)
 
 
+def refresh_project(project: Project) -> None:
+    """Work out all problems of a project anew, after sessions were deleted. Only inside that transaction."""
+    locked = lock([project.pk])[project.pk]
+    Activity.objects.bulk_create(refresh(locked, Problem.objects.unmerged().filter(project=project.pk)))
+
+
 def _cover(session: TrainSession, checks: list[str], *, is_complete: bool) -> bool:
     """Note which checks looked. Returns whether that is news."""
     covered = Coverage.objects.filter(session=session.pk).first()

@@ -1,8 +1,8 @@
 // The large chart of a session. What the server drew stays until this has something better.
 
 const HEIGHT = 300;
-const COLORS = ["train", "val", "good", "info"];
-const DASHES = [[], [6, 4], [2, 3], [8, 3, 2, 3]];
+const COLORS = ["train", "val", "line-3", "line-4", "line-5", "line-6", "line-7", "line-8"];
+const DASHES = [[], [6, 4], [2, 3], [8, 3, 2, 3], [], [6, 4], [2, 3], [8, 3, 2, 3]];
 const WHOLE = [0, 1, 2, 3, 4, 5, 6, 7, 8].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
@@ -139,6 +139,13 @@ class Chart {
         matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.render());
         new ResizeObserver(() => this.plot?.width !== place.clientWidth && this.render()).observe(place);
         for (const link of document.querySelectorAll("a[data-chart]")) this.wire(link);
+        document.addEventListener("fresh", (event) => {
+            for (const link of event.target.querySelectorAll("a[data-chart]")) this.wire(link);
+        });
+        document.addEventListener("news", () => {
+            this.markers = JSON.parse(document.getElementById("markers").textContent);
+            this.load();
+        });
         this.load();
     }
 
@@ -168,8 +175,8 @@ class Chart {
 
     async load() {
         const number = ++this.asked;
-        const { chart, x } = this.form.elements;
-        const query = new URLSearchParams({ chart: chart.value, x: x.value });
+        const { x } = this.form.elements;
+        const query = new URLSearchParams(new FormData(this.form));
         query.set("points", Math.min(2000, Math.max(300, this.place.clientWidth)));
         if (this.range) this.range.forEach((end, index) => query.set(index ? "high" : "low", end));
         const answer = await fetch(`${this.place.dataset.series}?${query}`).catch(() => null);

@@ -36,6 +36,12 @@ function unfoldTarget() {
 
 wireTheme(document.getElementById("theme"));
 // Browsers offer the clipboard on https and on this machine only.
-if (navigator.clipboard) document.querySelectorAll(".copy").forEach(wireCopy);
+function wireCopies(part) {
+    if (navigator.clipboard) part.querySelectorAll(".copy[hidden]").forEach(wireCopy);
+}
+wireCopies(document);
+// What is swapped in later has buttons, too.
+document.addEventListener("htmx:load", (event) => wireCopies(event.target));
+document.addEventListener("fresh", (event) => wireCopies(event.target));
 addEventListener("hashchange", unfoldTarget);
 unfoldTarget();

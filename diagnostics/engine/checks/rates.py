@@ -122,7 +122,7 @@ def _relapse(run: Run, limits: DiagnosticThresholds) -> str | None:
         rate = run.column("learning_rate").values
         # A warm restart raises the rate on purpose.
         restarts = bool(rate[row] > 1.5 * rate[row - 1])
-        lost = limits.divergence_descent_pct * descent_before(loss, int(row) - 1)
+        lost = limits.divergence_descent_pct * descent_before(run, int(row) - 1)
         if restarts or stays.size < limits.recovery_epochs or jump <= max(noise, lost):
             continue
         if np.all(stays > loss[row - 1] + jump / 2):

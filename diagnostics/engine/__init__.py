@@ -66,6 +66,8 @@ check_loss_spike = on_epochs("loss-spike")
 check_oscillation = on_epochs("oscillation")
 check_weight_collapse = on_epochs("weight-collapse")
 check_amp_overflow = on_epochs("amp-overflow")
+check_batch_size_too_large = on_epochs("batch-size-too-large")
+check_batch_size_too_small = on_epochs("batch-size-too-small")
 check_class_imbalance = on_epochs("class-imbalance")
 check_clipping_fraction = on_epochs("clipping-fraction")
 check_data_leakage = on_epochs("data-leakage")
@@ -140,6 +142,8 @@ __all__ = [
     "check_amp_overflow",
     "check_anomalous_epoch",
     "check_backward_dominance",
+    "check_batch_size_too_large",
+    "check_batch_size_too_small",
     "check_class_imbalance",
     "check_clipping_fraction",
     "check_compute_inefficient_layer",

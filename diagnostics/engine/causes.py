@@ -29,7 +29,7 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "amp-overflow": ("parameters-not-updated", *_LOST, *_SPIKES, *_UNTRAINED),
     "parameters-not-updated": (*_MUTE, *_UNTRAINED),
     "missing-zero-grad": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
-    "softmax-before-cross-entropy": ("loss-below-minimum", "vanishing-gradients", *_UNTRAINED),
+    "softmax-before-cross-entropy": ("loss-below-minimum", "vanishing-gradients", "class-imbalance", *_UNTRAINED),
     "loss-below-minimum": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
     "data-leakage": ("overfitting",),
     "class-imbalance": ("overfitting", *_WASTE),
@@ -59,11 +59,12 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "oscillation": (*_SPREAD, *_WASTE),
     "loss-divergence": ("high-loss-variance", "overfitting", *_IDLE),
     # Pace.
-    "clipping-fraction": ("learning-rate-too-low", "update-ratio"),
+    "clipping-fraction": ("learning-rate-too-low", "update-ratio", *_IDLE),
     "learning-rate-too-low": ("update-ratio", *_IDLE),
     "update-ratio": _IDLE,
-    "not-learning": ("loss-plateau", *_WASTE, "overfitting"),
-    "overfitting": _WASTE,
+    "not-learning": ("loss-plateau", *_WASTE, "overfitting", "class-imbalance"),
+    "overfitting": ("batch-size-too-large", *_WASTE),
+    "high-loss-variance": ("batch-size-too-small",),
     "early-stop-opportunity": ("diminishing-returns", "wasted-carbon"),
     # The machine.
     "input-bound": ("throughput-degradation", "gpu-underutilized", "slow-epoch", "slow-step", "fail-slow"),
@@ -86,6 +87,9 @@ _LEAD = 3
 
 _AT_ONCE = frozenset({"loss-spike", "gradient-spike"})
 # Roots that happen at one step: nothing that began before them follows from them.
+
+_HABITS = frozenset({"clipping-fraction"})
+# Roots that are common practice as long as they are no more than information.
 
 _COST = frozenset(
     {IssueCategory.throughput, IssueCategory.profiler, IssueCategory.system, IssueCategory.sustainability}
@@ -150,7 +154,9 @@ def _line(issue: IssueData, by_id: dict[str, IssueData]) -> list[str]:
 
 
 def _may_follow(symptom: IssueData, cause: IssueData) -> bool:
-    if symptom.severity is IssueSeverity.critical and cause.severity is IssueSeverity.info:
+    if cause.severity is IssueSeverity.info and (
+        symptom.severity is IssueSeverity.critical or cause.check_id in _HABITS
+    ):
         return False
     if "inf-gradients" in (symptom.check_id, cause.check_id) and "nan-in-loss" in (symptom.check_id, cause.check_id):
         return _began(cause) < _began(symptom) or (_began(cause) == _began(symptom) and cause.check_id == "nan-in-loss")

@@ -36,6 +36,7 @@ _GAME = re.compile(
 )
 _OBSERVED_KINDS = ("losses_seen", "cross_entropy", "binary_cross_entropy", "squared_error")
 _OBSERVED = "the loss, a cross-entropy or squared error by its graph,"
+_PLANNED = ("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "total_epochs")
 ACCURACY = "loss.val.val_acc"
 
 
@@ -70,6 +71,12 @@ def task_of(run: Run) -> Task:
         classes=classes if classes and classes >= 2 else None,
         never_negative=observed or named is not None and (crosses or bool(_NEVER_NEGATIVE.search(named))),
     )
+
+
+def planned_epochs(run: Run) -> int | None:
+    """Return how many epochs the hyperparameters say that the run shall have."""
+    given = {str(name).lower(): value for name, value in run.hyperparameters.items()}
+    return next((count for name in _PLANNED if (count := integer(given.get(name)))), None)
 
 
 def told_of(run: Run) -> str:

@@ -32,6 +32,8 @@ class DiagnosticThresholds:
     loss_variance_ratio: float = limit(
         0.5, "ratio", "Standard deviation of the batch losses over their mean, within one epoch."
     )
+    smooth_batches_pct: float = share(0.05, "Spread of the batch losses over their mean that is hardly any noise.")
+    few_steps: int = count(10, "steps", "Steps of an epoch whose batches are a large part of the data.")
     gradient_instability_ratio: float = limit(20.0, "ratio", "Largest batch loss over the mean of its epoch.")
 
     # The guide's rules for the learning rate, which it gives no numbers for (guide 11.2).
@@ -142,6 +144,9 @@ class DiagnosticThresholds:
     # Checks beyond the guide: updates.
     clipped_pct: float = share(
         0.5, "Share of the steps whose gradient is clipped (Deep Learning Tuning Playbook's limit)."
+    )
+    clipped_away_ratio: float = limit(
+        10.0, "ratio", "Step that the learning rate asks for over the one that clipping leaves of it."
     )
     amp_start_skips: int = count(
         20, "steps", "Steps that a gradient scaler may throw away to find its scale, all in all.", low=0

@@ -100,7 +100,7 @@ def test_ids_of_the_catalogue():
         "eval-mode-while-training", "train-mode-while-validating", "softmax-before-cross-entropy", "labels-all-masked",
         "class-imbalance", "input-scale", "padding-waste", "data-leakage", "gpu-underutilized", "gpu-memory-pressure",
         "input-bound", "slow-step", "fail-slow", "clipping-fraction", "amp-overflow",
-        "anomalous-epoch",
+        "anomalous-epoch", "batch-size-too-small", "batch-size-too-large",
     }  # fmt: skip
 
 

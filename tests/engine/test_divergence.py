@@ -83,3 +83,10 @@ def test_jump_of_a_short_run_is_not_its_own_excuse(later):
 def test_divergence_follows_its_threshold():
     run = run_with(train=[2.5, 2.7, 3.0])
     assert found("loss-divergence", run, limits=DiagnosticThresholds(divergence_epochs=3)) == []
+
+
+def test_many_rises_do_not_read_the_run_many_times():
+    noise = np.random.default_rng(0).normal(0, 0.3, 2000)
+    run = run_with(train=(1 + np.abs(noise)).tolist())
+    assert found("loss-divergence", run) == [] and len(held_back("loss-divergence", run)) == 1
+    assert sum("doubt" in name for name in run.memory) <= 2

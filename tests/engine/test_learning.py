@@ -151,11 +151,11 @@ def test_severity_of_learning_nothing(columns, told, severity):
     assert [str(issue.severity) for issue in issues] == [severity]
 
 
-def moving(ratio, train, clipped=None, **hyperparameters):
-    health = {"layer_health": {"layers": {"fc1": {"update_ratio": ratio}, "fc2": {"update_ratio": ratio / 10}}}}
-    rows = [{"epoch": at, "loss": {"train_mean": loss}} | health for at, loss in enumerate(train)]
-    for row in rows:
-        row["gradients"] = {} if clipped is None else {"clipped_share": clipped}
+def moving(ratio, train, clipped=None, norm=None, **hyperparameters):
+    layers = {"fc1": {"update_ratio": ratio, "weight_norm": 5.0}, "fc2": {"update_ratio": ratio / 10}}
+    shared = {"layer_health": {"layers": layers}, "learning_rate": 0.01}
+    shared["gradients"] = {"clipped_share": clipped, "norm_mean": norm}
+    rows = [{"epoch": at, "loss": {"train_mean": loss}} | shared for at, loss in enumerate(train)]
     return Run.from_epochs(rows, hyperparameters=hyperparameters)
 
 
@@ -175,8 +175,21 @@ def test_tiny_updates_are_a_learning_rate_too_low(run, severities):
 
 
 def test_clipping_is_told_as_the_reason():
-    (issue,) = found("learning-rate-too-low", moving(1e-6, FLAT, clipped=1.0))
+    (issue,) = found("learning-rate-too-low", moving(1e-6, FLAT, clipped=1.0, norm=2.0))
     assert issue.evidence["clipped"] and "clipped" in issue.description
+
+
+@pytest.mark.parametrize(
+    ("run", "severity"),
+    [
+        pytest.param(moving(1e-6, FLAT, clipped=1.0, norm=2.0), "warning", id="cut to nothing"),
+        pytest.param(moving(1e-6, FLAT, clipped=1.0, norm=1e-4), "info", id="the rate itself is tiny"),
+        pytest.param(moving(1e-2, FLAT, clipped=1.0, norm=2.0), "info", id="steps are left"),
+        pytest.param(moving(1e-6, [2.0, 1.5, 1.0, 0.7, 0.5, 0.4], clipped=1.0, norm=2.0), "info", id="learns"),
+    ],
+)
+def test_severity_of_clipping(run, severity):
+    assert [str(issue.severity) for issue in found("clipping-fraction", run)] == [severity]
 
 
 def thrown(peak, end, start=2.3):

@@ -54,6 +54,21 @@ def test_says_when_the_memory_is_full():
     assert "full in about 10 epochs" in found("memory-growth", Run.from_epochs(epochs))[0].description
 
 
+@pytest.mark.parametrize(
+    ("told", "severity"),
+    [
+        pytest.param({}, "warning", id="no plan"),
+        pytest.param({"epochs": 12}, "warning", id="at its end"),
+        pytest.param({"epochs": 22}, "warning", id="just enough"),
+        pytest.param({"num_epochs": 60}, "critical", id="full before the end"),
+    ],
+)
+def test_a_leak_that_will_end_the_run_is_critical(told, severity):
+    epochs = [{"memory": {"process_rss_mb": rss, "system_available_mb": 800}} for rss in LEAK]
+    (issue,) = found("memory-growth", Run.from_epochs(epochs, hyperparameters=told))
+    assert str(issue.severity) == severity
+
+
 def test_noise_is_silent():
     for seed in range(60):
         rss = 2000 + 30 * np.cumsum(np.random.default_rng(seed).normal(size=25))

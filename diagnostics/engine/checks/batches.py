@@ -68,7 +68,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     findings = list(high_loss_variance.rule(run, limits))
     if not findings:
         return
-    share = _share_of_scale(run, limits)
+    share = share_of_scale(run, limits)
     noisy = share > limits.loss_variance_ratio
     beside = np.concatenate(([False], noisy[:-1])) | np.concatenate((noisy[1:], [False]))
     short = np.count_nonzero(np.isfinite(run.column(TRAIN).values)) < limits.short_history
@@ -91,7 +91,8 @@ def _progresses(run: Run, row: int, limits: DiagnosticThresholds) -> bool:
     return before - after > limits.noisy_progress_pct * abs(before)
 
 
-def _share_of_scale(run: Run, limits: DiagnosticThresholds) -> Floats:
+def share_of_scale(run: Run, limits: DiagnosticThresholds) -> Floats:
+    """Return the spread of each epoch's batch losses, less its trend, over the scale of the run's loss."""
     mean, spread = run.column(TRAIN).values, run.column(SPREAD).values
     known = mean[np.isfinite(mean)]
     if not known.size:

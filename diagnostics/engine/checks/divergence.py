@@ -99,7 +99,7 @@ def _no_divergence(run: Run, limits: DiagnosticThresholds, base: int, peak: int)
         "noise": limits.divergence_rise_se * margin,
         f"{limits.divergence_rise_pct:.0%} of the level": limits.divergence_rise_pct * abs(float(loss[base])),
         f"{limits.divergence_descent_pct:.0%} of the descent so far": limits.divergence_descent_pct
-        * descent_before(loss, base),
+        * descent_before(run, base),
     }
     name = max(bars, key=lambda each: bars[each])
     if rise <= bars[name]:
@@ -128,7 +128,7 @@ def _drift(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     total = slope(loss) * (loss.size - 1)
     least = max(
         limits.divergence_rise_pct * abs(float(np.median(loss))),
-        limits.divergence_descent_pct * descent_before(column.values, int(rows[0])),
+        limits.divergence_descent_pct * descent_before(run, int(rows[0])),
     )
     if total > least and (p_value := rise_p_value(loss)) < limits.trend_p_value:
         yield Finding(

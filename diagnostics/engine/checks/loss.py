@@ -17,12 +17,19 @@ from diagnostics.engine.thresholds import DiagnosticThresholds
 TRAIN = "loss.train_mean"
 
 
+_LONG, _FEW = 500, 100
+# Rows of a run, and runs of the length of an event in it, above which the event is one of many.
+
+
 def doubt(run: Run, event: slice = slice(0, 0)) -> Floats:
     """Return, per epoch, the standard error of a difference of two mean training losses; 0 where nothing tells it.
 
     The larger of what the batches of the epoch say (std / sqrt(n)) and what the curve's own jitter says, without the
-    rows of ``event``.
+    rows of ``event``. In long runs a short event does not count at all among the others, and is not taken out: who
+    looks at each of many events would read the whole run for each.
     """
+    if len(run) > _LONG and event.stop is not None and _FEW * (event.stop - event.start) < len(run):
+        event = slice(0, 0)
     key = "doubt", event.start, event.stop
     if key not in run.memory:
         run.memory[key] = _doubt(run, event)
@@ -47,10 +54,14 @@ def event_at(loss: Floats, base: int, peak: int) -> slice:
     return slice(base + 1, peak + 1 + int(back[0]) if back.size else loss.size)
 
 
-def descent_before(loss: Floats, row: int) -> float:
-    """Return how far the loss had fallen from its highest value when epoch ``row`` ended."""
-    known = loss[: row + 1][np.isfinite(loss[: row + 1])]
-    return float(known.max() - known[-1]) if known.size and np.isfinite(loss[row]) else 0.0
+def descent_before(run: Run, row: int) -> float:
+    """Return how far the training loss had fallen from its highest value when epoch ``row`` ended."""
+    if "descent" not in run.memory:
+        loss = run.column(TRAIN).values
+        finite = np.isfinite(loss)
+        highest = np.maximum.accumulate(np.where(finite, loss, -np.inf))
+        run.memory["descent"] = np.where(finite, highest - loss, 0.0)
+    return float(run.memory["descent"][row])
 
 
 @check(
@@ -96,7 +107,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     below = np.flatnonzero(loss[:-1] <= 0) + 1
     doubled = _doubled(loss, limits)
     for found, row in zip(loss_explosion.rule(run, limits), doubled, strict=True):
-        jump, gained = float(loss[row] - loss[row - 1]), descent_before(loss, row - 1)
+        jump, gained = float(loss[row] - loss[row - 1]), descent_before(run, row - 1)
         noisy = _noise_of_jump(run, limits, row)
         if jump <= limits.explosion_descent_pct * gained:
             found.suppressed = f"the jump of {jump:.3g} takes back only {jump / gained:.0%} of what had been gained"
@@ -104,7 +115,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = f"the jump of {jump:.3g} is not above {noisy:.3g} (noise)"
         yield found
     for row in below:
-        jump, gained = float(loss[row] - loss[row - 1]), descent_before(loss, int(row) - 1)
+        jump, gained = float(loss[row] - loss[row - 1]), descent_before(run, int(row) - 1)
         settled = np.count_nonzero(np.isfinite(loss[:row])) >= limits.recovery_epochs
         if settled and jump > max(gained, _noise_of_jump(run, limits, int(row))) and gained > 0:
             yield _jump(run, limits, int(row), jump / gained)

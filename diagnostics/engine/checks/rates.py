@@ -122,7 +122,7 @@ def _relapse(run: Run, limits: DiagnosticThresholds) -> str | None:
         rate = run.column("learning_rate").values
         # A warm restart raises the rate on purpose.
         restarts = bool(rate[row] > 1.5 * rate[row - 1])
-        lost = limits.divergence_descent_pct * descent_before(loss, int(row) - 1)
+        lost = limits.divergence_descent_pct * descent_before(run, int(row) - 1)
         if restarts or stays.size < limits.recovery_epochs or jump <= max(noise, lost):
             continue
         if np.all(stays > loss[row - 1] + jump / 2):
@@ -223,7 +223,7 @@ def learning_rate_too_low(run: Run, limits: DiagnosticThresholds) -> Iterator[Fi
 
 @learning_rate_too_low.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    if (said := _tiny_updates(run, limits)) is not None:
+    if (said := tiny_updates(run, limits)) is not None:
         yield said
         return
     for found in learning_rate_too_low.rule(run, limits):
@@ -247,7 +247,25 @@ def _not_slow(run: Run, limits: DiagnosticThresholds) -> str | None:
     return None
 
 
-def _tiny_updates(run: Run, limits: DiagnosticThresholds) -> Finding | None:
+def clipped_away(run: Run, limits: DiagnosticThresholds) -> float | None:
+    """Return how many times shorter clipping makes the steps, if it cuts nearly all of them to less than a tenth.
+
+    Without clipping plain gradient descent moves the weights by the learning rate times the gradient norm. Adam and its
+    like do not care about the scale of gradients: they move them by more than that.
+    """
+    share, norm = run.column("gradients.clipped_share"), run.column("gradients.norm_mean").values
+    rate = run.column("learning_rate").values
+    moved = run.layer_matrix("update_ratio").values * run.layer_matrix("weight_norm").values
+    total = np.sqrt(np.nansum(np.square(moved, dtype=np.float64), axis=1))
+    known = np.isfinite(norm * rate) & (total > 0)
+    if not known.any() or not share.finite.size or np.median(share.values[share.finite]) <= limits.clipped_pct:
+        return None
+    cut = float(np.median((norm * rate)[known] / total[known]))
+    return cut if cut > limits.clipped_away_ratio else None
+
+
+def tiny_updates(run: Run, limits: DiagnosticThresholds) -> Finding | None:
+    """Return what says that no step of the run moved anything, None if steps did or the loss fell all the same."""
     moved, loss = run.layer_matrix("update_ratio").values, _known(run)
     known = moved[np.isfinite(moved)]
     if loss.size < limits.short_history or not known.size or not 0 < known.max() < limits.tiny_update_ratio:
@@ -255,15 +273,15 @@ def _tiny_updates(run: Run, limits: DiagnosticThresholds) -> Finding | None:
     fallen = float(loss[0] - np.median(loss[-3:]))
     if fallen > limits.slow_improvement_pct * abs(float(loss[0])) or knew_its_task(run, limits):
         return None
-    rate, clipped = run.column("learning_rate"), run.column("gradients.clipped_share").values
+    rate = run.column("learning_rate")
     at = f" at a learning rate of {np.median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
-    all_clipped = bool(np.median(clipped[np.isfinite(clipped)]) > 0.9) if np.isfinite(clipped).any() else False
-    why = "; nearly every gradient is clipped, so the limit of the clipping decides" if all_clipped else ""
+    cut = clipped_away(run, limits)
+    why = "; nearly every gradient is clipped, so the limit of the clipping decides" if cut is not None else ""
     return Finding(
         description=f"No step moved any layer by more than {known.max():.2g} of its weights{at}{why}. In {loss.size} "
         f"epochs the training loss went from {loss[0]:.4g} to {loss[-1]:.4g}.",
         key="layers.update_ratio",
         value=float(known.max()),
         severity=IssueSeverity.info if trained_before(run) else None,
-        evidence=evidence([TRAIN], [], [], limits, "tiny_update_ratio") | {"clipped": all_clipped},
+        evidence=evidence([TRAIN], [], [], limits, "tiny_update_ratio") | {"clipped": cut is not None},
     )

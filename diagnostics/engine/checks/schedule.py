@@ -10,13 +10,13 @@ import numpy as np
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.curves import Floats, Ints
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
-from diagnostics.engine.reading import integer, number
+from diagnostics.engine.reading import number
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import planned_epochs
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 RATE = "learning_rate"
-_PLANNED = ("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "total_epochs")
 _TOLD = ("learning_rate", "lr", "max_lr", "base_lr", "peak_lr")
 _NOTHING = 1e-6
 # Part of the highest rate that moves nothing any more.
@@ -139,8 +139,7 @@ def _endless(run: Run, limits: DiagnosticThresholds, course: _Course) -> Iterato
 
 
 def _is_over(run: Run) -> bool:
-    given = {str(name).lower(): value for name, value in run.hyperparameters.items()}
-    planned = next((count for name in _PLANNED if (count := integer(given.get(name)))), None)
+    planned = planned_epochs(run)
     return planned is not None and len(run) >= planned
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from diagnostics.engine.checks.rates import clipped_away, tiny_updates
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -32,7 +33,9 @@ def clipping_fraction(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
     ## What it does
     Takes the share of the steps of each epoch whose gradient was clipped, as `Observer.clip_grad_norm_` or the
     ``clipped`` of `Observer.step` told it; more than a half is a finding. The robust profile asks that it be so in the
-    second half of the run as well: early gradients are large.
+    second half of the run as well: early gradients are large. It is a warning where nothing is learned for it: where
+    clipping cuts the steps to less than a tenth of what the learning rate asks for, and so to less than a
+    ten-thousandth of the weights.
 
     ## Why it matters
     Clipping is for the exception. Where it is the rule it sets the length of every step, whatever the learning rate
@@ -62,9 +65,13 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     column = run.column(CLIPPED)
     later = column.values[column.finite][column.finite.size // 2 :]
     usual = float(np.median(later)) if later.size else 0.0
+    stalled = clipped_away(run, limits) is not None and tiny_updates(run, limits) is not None
     for found in clipping_fraction.rule(run, limits):
         if usual <= limits.clipped_pct:
             found.suppressed = f"in the second half of the run {usual:.0%} of the steps are clipped"
+        elif stalled:
+            found.severity = IssueSeverity.warning
+            found.title = "Gradients clipped away"
         yield found
 
 

@@ -91,8 +91,13 @@ class Reader:
         self.headers = {"Cookie": facts["cookie"]}
 
     def get(self, path: str) -> bytes:
-        self.connection.request("GET", path, headers=self.headers)
-        answer = self.connection.getresponse()
+        try:
+            self.connection.request("GET", path, headers=self.headers)
+            answer = self.connection.getresponse()
+        except http.client.RemoteDisconnected:
+            # Uvicorn ends a connection that was idle for 5 s, as while MLflow starts.
+            self.connection.close()
+            return self.get(path)
         body = answer.read()
         if answer.status != 200:
             raise RuntimeError(f"{answer.status} {path}: {body[:300]!r}")
@@ -158,7 +163,7 @@ def serving(stores: dict[int, Store]) -> Iterator[dict[int, Reader]]:
         yield {size: Reader(port, stores[size].facts) for size, port in ports.items()}
 
 
-def measure(kind: str, stores: dict[int, Store], requests: int) -> bool:
+def measure(kind: str, stores: dict[int, Store], requests: int, mlflow: str) -> bool:
     """Print a line a page; returns whether all stay within the goal."""
     counts = queries(stores)
     small, large = min(stores), max(stores)
@@ -177,7 +182,7 @@ def measure(kind: str, stores: dict[int, Store], requests: int) -> bool:
             number = needed[0] if len(set(needed)) == 1 else "!".join(map(str, needed))
             print(f"| {name} | {number} | {shown} | {growth[0]:.2f}, {growth[1]:.2f} |", flush=True)
         print(f"p95 grows by more than {GOAL_GROWTH} or queries differ: {', '.join(misses) or 'nowhere'}")
-        pages_peer.measure(readers, {size: store.facts for size, store in stores.items()}, requests)
+        pages_peer.measure(readers, {size: store.facts for size, store in stores.items()}, requests, mlflow)
     return not misses
 
 
@@ -203,14 +208,16 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--requests", type=int, default=40)
     parser.add_argument("--databases", nargs="+", default=["postgresql", "sqlite"], choices=["postgresql", "sqlite"])
+    parser.add_argument("--mlflow", default=shutil.which("mlflow") or "", help="the program of an installed MLflow")
     chosen = parser.parse_args()
     results = []
+    print(f"MLflow: {chosen.mlflow or 'absent (--mlflow PATH)'}")
     for kind in chosen.databases:
         with contextlib.ExitStack() as stack:
             home = stack.enter_context(temporary_folder("pages-"))
             durable = kind == "postgresql"
             url = stack.enter_context(temporary_postgres(())) if durable else f"sqlite:///{home}/pages.sqlite3"
-            results.append(measure(kind, fill(sorted(chosen.sizes), kind, url, home), chosen.requests))
+            results.append(measure(kind, fill(sorted(chosen.sizes), kind, url, home), chosen.requests, chosen.mlflow))
     return 0 if all(results) else 1
 
 

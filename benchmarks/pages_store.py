@@ -156,7 +156,9 @@ def _copy_rows(kind: type[DjangoModel], template: TrainSession, new: str) -> Non
 
     columns = _columns(kind, "session_id")
     # Triage orders by the session's start.
-    values = [f"t.{each}" if each == '"started"' and kind in (Coverage, Occurrence) else f"c.{each}" for each in columns]
+    values = [
+        f"t.{each}" if each == '"started"' and kind in (Coverage, Occurrence) else f"c.{each}" for each in columns
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {kind._meta.db_table} (session_id, {', '.join(columns)}) "

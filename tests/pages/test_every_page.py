@@ -55,7 +55,7 @@ LOOK = """async () => {
     const found = await axe.run(document, { resultTypes: ["violations"] });
     return found.violations
         .filter((each) => each.impact === "serious" || each.impact === "critical")
-        .map((each) => `${each.id} (${each.nodes.length}): ${each.nodes[0].target} ${each.nodes[0].html.slice(0, 300)}`);
+        .map(({ id, nodes }) => `${id} (${nodes.length}): ${nodes[0].target} ${nodes[0].html.slice(0, 300)}`);
 }"""
 
 

@@ -51,8 +51,13 @@ class Mlflow:
         _expect(found, runs * LONG_EPOCHS * METRICS)
 
     def _ask(self, method: str, path: str, body: str | None = None) -> Any:
-        self.connection.request(method, f"/api/2.0/mlflow/{path}", body, {"Content-Type": "application/json"})
-        answer = self.connection.getresponse()
+        try:
+            self.connection.request(method, f"/api/2.0/mlflow/{path}", body, {"Content-Type": "application/json"})
+            answer = self.connection.getresponse()
+        except http.client.RemoteDisconnected:
+            # Idle while ours was asked.
+            self.connection.close()
+            return self._ask(method, path, body)
         text = answer.read()
         if answer.status != 200:
             raise RuntimeError(f"{answer.status} {path}: {text[:300]!r}")

@@ -22,7 +22,7 @@ from observer_client.record import Gradients, Loss, Steps, Throughput
 STACK_AT = 256
 CONDENSE_AT = 16_384
 _NOTHING = type(None)
-_ON_HOST = frozenset({float, int, _NOTHING})
+_ON_HOST = (float, int, _NOTHING)
 
 
 def snapshot(value: Any) -> Any:
@@ -76,7 +76,7 @@ class Series:
             values = [value for value in values if value is not None]
         self.at.extend(steps)
         self._loose.extend(values)
-        if not kinds <= _ON_HOST:
+        if not all(issubclass(kind, _ON_HOST) for kind in kinds):
             self._on_device = True
             if len(self._loose) >= STACK_AT:
                 self._stack()
@@ -183,12 +183,12 @@ class Window:
     ) -> None:
         """Add steps, one entry each: what `add` takes."""
         position = len(self._times)
+        self._times.extend([now - self.skipped for now in times] if self.skipped else times)
         for series, values in ((self._losses, losses), (self._norms, norms), (self._rates, rates)):
             series.extend(position, values)
         told = [size for size in batch_sizes if size is not None]
         if told:
             self._samples = sum(told) if self._samples is None else self._samples + sum(told)
-        self._times.extend([now - self.skipped for now in times] if self.skipped else times)
         if len(self._times) >= CONDENSE_AT:
             self._condense()
 

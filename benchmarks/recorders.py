@@ -58,7 +58,8 @@ def reading_floor(folder: str, model: Any) -> Recorder:
 
 def observer(folder: str, model: Any, preset: str = "standard", **settings: Any) -> Recorder:
     """The Observer with the settings of ``preset``, but ``settings``."""
-    made = Observer(config=ObserverConfig.preset(preset, mode="offline", directory=folder, quiet=True, **settings))
+    settings = {"mode": "offline", "quiet": True, **settings}
+    made = Observer(config=ObserverConfig.preset(preset, directory=folder, **settings))
     if model is not None:
         made.register_model(model)
     return Recorder(made.step, made.close)

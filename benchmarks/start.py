@@ -80,22 +80,18 @@ def measured(name: str) -> dict[str, float] | None:
 
 
 def print_table(rounds: int) -> None:
-    """Print what each costs, the medians of ``rounds`` taken in turn."""
-    found: dict[str, list[dict[str, float] | None]] = {name: [] for name in NAMES}
-    for _ in range(rounds):
-        for name in NAMES:
-            found[name].append(measured(name))
+    """Print what each costs, the medians of ``rounds``."""
     columns = ("open s", "close s", "RSS MB", "threads", "helpers", "bytes a step")
     print(f"\n{'start':24}" + "".join(f"{column:>14}" for column in columns) + f"   {GOALS}")
-    for name, each in found.items():
-        known = [figures for figures in each if figures is not None]
+    for name in NAMES:
+        known = [figures for _ in range(rounds) if (figures := measured(name)) is not None]
         values = [statistics.median(figures[column] for figures in known) for column in columns] if known else []
-        print(f"{name:24}" + ("".join(f"{value:14.2f}" for value in values) or "  absent"))
+        print(f"{name:24}" + ("".join(f"{value:14.2f}" for value in values) or "  absent"), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="how often all is measured, in turn (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default 3)")
     parser.add_argument("--one", choices=NAMES, help="measure this in this process and print JSON")
     options = parser.parse_args()
     if options.one:

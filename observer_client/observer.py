@@ -185,7 +185,7 @@ class Observer:
                 lr = rates.changed()
             if grad_norm is not None:
                 grad_norm = told("grad_norm", grad_norm)
-            if batch_size.__class__ is not int and batch_size is not None:
+            if type(batch_size) is not int and batch_size is not None:
                 batch_size = told("batch_size", batch_size)
             layers.left -= 1
             if layers.left < 0:
@@ -194,7 +194,7 @@ class Observer:
                 grad_norm = snapshot(measured) if grad_norm is None else grad_norm
             try:
                 # Read at once: to keep the tensor would be to keep its graph, and `detach` takes longer than `item`.
-                value = loss if loss.__class__ is float else loss.item() if loss.is_cpu else snapshot(loss)
+                value = loss if type(loss) is float else loss.item() if loss.is_cpu else snapshot(loss)
             except (AttributeError, RuntimeError):
                 value = snapshot(loss)
             fresh.append((now, value, batch_size, grad_norm, lr, clipped))

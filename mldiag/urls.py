@@ -6,6 +6,8 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 import diagnostics.api_urls
+import diagnostics.problem_api_urls
+import diagnostics.problem_urls
 import diagnostics.urls
 import projects.api_urls
 import projects.urls
@@ -22,6 +24,7 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include(projects.api_urls)),
     path("api/", include(sessions.api_urls)),
+    path("api/", include(diagnostics.problem_api_urls)),
     path("diagnostics/", include(diagnostics.api_urls)),
     path("admin/", admin.site.urls),
     path("accounts/login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
@@ -30,4 +33,5 @@ urlpatterns = [
     path("", include(projects.urls)),
     path("", include(sessions.urls)),
     path("", include(diagnostics.urls)),
+    path("", include(diagnostics.problem_urls)),
 ]

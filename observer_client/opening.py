@@ -10,6 +10,7 @@ from pathlib import Path
 from observer_client.config import ObserverConfig
 from observer_client.environment import environment
 from observer_client.record import Opening
+from observer_client.terminal import is_notebook
 
 
 def opening(
@@ -42,4 +43,6 @@ def opening(
 
 
 def _script() -> str:
+    if is_notebook():
+        return "notebook"
     return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "run"

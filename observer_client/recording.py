@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 from observer_client.config import ObserverConfig
 from observer_client.connection import Connection
 from observer_client.environment import code
-from observer_client.guard import harmless
 from observer_client.leftovers import undelivered
 from observer_client.record import Opening
 from observer_client.runfolder import folder_name
 from observer_client.sender import Outcome, Progress, Sender
 from observer_client.spool import Spool
+from observer_client.terminal import is_notebook, say
 
 DIAGNOSIS_SECONDS = 5
 
@@ -42,7 +41,7 @@ class Recording:
         )
         self._sender.start()
         if not online:
-            self._say(f"recording to {self.spool.folder}")
+            self._greet(f"recording to {self.spool.folder}")
 
     def write(self, kind: str, data: Any) -> None:
         """Keep a record, and send it when the network allows."""
@@ -67,9 +66,14 @@ class Recording:
 
     def _announce(self, url: str | None, trouble: str | None) -> None:
         if trouble is None:
-            self._say(f"observing · {url or self._config.url}")
+            self._greet(f"observing · {url or self._config.url}")
         else:
-            self._say(f"no server yet ({trouble}); recording to {self.spool.folder}")
+            self._greet(f"no server yet ({trouble}); recording to {self.spool.folder}")
+
+    def _greet(self, text: str) -> None:
+        # It may come while another cell of a notebook runs, and would stand there.
+        if not is_notebook():
+            self._say(text)
 
     def _farewell(self, outcome: Outcome) -> str:
         if outcome.pending:
@@ -82,11 +86,9 @@ class Recording:
         verdict = f"score {found.get('health_score')}/100 · {_counts(found)}" if found else "delivered"
         return " · ".join(part for part in (verdict, outcome.url) if part)
 
-    @harmless
     def _say(self, text: str) -> None:
-        if not self._config.quiet and sys.stderr is not None:
-            sys.stderr.write(f"mldiag: {text}\n")
-            sys.stderr.flush()
+        if not self._config.quiet:
+            say(f"mldiag: {text}")
 
 
 def _counts(diagnosis: dict[str, Any]) -> str:

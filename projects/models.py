@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils.timezone import now
 
@@ -55,6 +56,11 @@ class Project(models.Model):
     severities = models.JSONField(default=dict, blank=True, help_text="Severities that differ, by id of the check.")
     baseline = models.CharField(
         max_length=100, blank=True, help_text="Baseline of sessions that name no task; empty for none."
+    )
+    resolve_after = models.PositiveSmallIntegerField(
+        default=3,
+        validators=[MaxValueValidator(50)],
+        help_text="A problem is resolved after so many sessions without it in a row; 0: only by people.",
     )
 
     objects = ProjectQuerySet.as_manager()

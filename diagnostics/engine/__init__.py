@@ -17,8 +17,8 @@ from diagnostics.engine.refusals import InvalidSetting, alike
 from diagnostics.engine.registry import CHECKS, Check, Profile, Scope
 from diagnostics.engine.report import ENGINE_VERSION, Report, diagnose, run_diagnostics
 from diagnostics.engine.run import Run
+from diagnostics.engine.threshold_groups import grouped as grouped_thresholds
 from diagnostics.engine.thresholds import DiagnosticThresholds
-from diagnostics.engine.thresholds import grouped as grouped_thresholds
 
 check_loss_divergence = on_epochs("loss-divergence")
 check_loss_explosion = on_epochs("loss-explosion")
@@ -76,6 +76,7 @@ check_input_bound = on_epochs("input-bound")
 check_input_scale = on_epochs("input-scale")
 check_padding_waste = on_epochs("padding-waste")
 check_slow_step = on_epochs("slow-step")
+check_anomalous_epoch = on_epochs("anomalous-epoch")
 check_unintended_freeze = on_architecture("unintended-freeze")
 check_parameters_not_updated = on_epochs("parameters-not-updated")
 check_optimizer_misses_parameters = on_epochs("optimizer-misses-parameters")
@@ -137,6 +138,7 @@ __all__ = [
     "check_activation_collapse",
     "check_activation_outliers",
     "check_amp_overflow",
+    "check_anomalous_epoch",
     "check_backward_dominance",
     "check_class_imbalance",
     "check_clipping_fraction",

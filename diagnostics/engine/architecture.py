@@ -76,6 +76,12 @@ class Blueprint:
         linear = self.of("linear")
         return linear[-1].out_features if linear else None
 
+    @property
+    def ends_linear(self) -> bool:
+        """Whether the last layer with parameters is a Linear one. A head may also be a function that no layer tells."""
+        own = [layer for layer in self.layers if layer.parameters]
+        return bool(own) and own[-1].category == "linear"
+
     def of(self, category: str) -> list[Layer]:
         return [layer for layer in self.layers if layer.category == category]
 

@@ -18,6 +18,8 @@ _UNSTABLE = ("learning-rate-too-high", "first-epoch-blow-up", *_LOST, *_UNRULY, 
 _UNTRAINED = ("learning-rate-too-low", "update-ratio", *_IDLE)
 _CUT_OFF = ("redundant-layers", *_UNTRAINED)
 
+_AFTER_A_STEP = (*_SPREAD, *_LOST, "exploding-gradients", "oscillation", "loss-divergence", *_IDLE, *_DYING)
+
 _STILL = ("learning-rate-too-low", "update-ratio", "vanishing-gradients", *_IDLE)
 
 SYMPTOMS: dict[str, tuple[str, ...]] = {
@@ -49,8 +51,8 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "no-gradient": ("update-ratio", *_IDLE),
     "unintended-freeze": ("update-ratio", *_IDLE),
     # Events.
-    "loss-spike": ("gradient-spike", *_SPREAD, "exploding-gradients", *_LOST, "loss-divergence", *_IDLE),
-    "gradient-spike": (*_SPREAD, "exploding-gradients", *_LOST, "loss-divergence", *_IDLE),
+    "loss-spike": ("gradient-spike", *_AFTER_A_STEP),
+    "gradient-spike": ("loss-spike", *_AFTER_A_STEP),
     "loss-explosion": ("nan-in-loss", "inf-gradients", *_UNRULY, *_IDLE, *_DYING),
     "inf-gradients": ("nan-in-loss", "amp-overflow", *_UNTRAINED),
     "nan-in-loss": ("inf-gradients", *_UNTRAINED),
@@ -76,6 +78,8 @@ Roots stand in the order in which they are believed: the first that is found exp
 settings, settings before layers, layers before events of the loss, and these before its pace. A new check gets a row of
 its own if it explains others, and a word in a group above if others explain it.
 """
+
+_CATCH_ALL = "anomalous-epoch"
 
 _LEAD = 3
 # Epochs by which a symptom may be seen before its cause: losses begin to swing before they explode.
@@ -109,6 +113,31 @@ def explain(issues: Sequence[IssueData]) -> None:
     ends = [_line(issue, by_id)[-1] for issue in issues]
     for issue, end in zip(issues, ends, strict=True):
         issue.caused_by = None if issue.caused_by is None else end
+    _explain_anomalies(issues)
+
+
+def _explain_anomalies(issues: Sequence[IssueData]) -> None:
+    """Let an unusual epoch follow from whatever else is wrong: it stands for itself only if nothing else is."""
+    causes = [
+        issue
+        for issue in issues
+        if issue.check_id != _CATCH_ALL
+        and issue.severity is not IssueSeverity.info
+        # What a model is made of is the same in all epochs.
+        and issue.category is not IssueCategory.architecture
+    ]
+    for issue in issues:
+        if issue.check_id == _CATCH_ALL and issue.caused_by is None and causes:
+            first = min(causes, key=lambda cause: (cause.severity.rank, cause.caused_by is not None))
+            issue.caused_by = first.caused_by or first.check_id
+
+
+def hold_back_anomalies(issues: Sequence[IssueData]) -> None:
+    """Set ``suppressed`` of the unusual epochs that another issue explains: one fault is not counted twice."""
+    for issue in issues:
+        if issue.check_id == _CATCH_ALL and issue.caused_by is not None:
+            issue.suppressed = f"{issue.caused_by} says what is wrong"
+            issue.caused_by = None
 
 
 def _line(issue: IssueData, by_id: dict[str, IssueData]) -> list[str]:
@@ -125,6 +154,8 @@ def _may_follow(symptom: IssueData, cause: IssueData) -> bool:
         return False
     if "inf-gradients" in (symptom.check_id, cause.check_id) and "nan-in-loss" in (symptom.check_id, cause.check_id):
         return _began(cause) < _began(symptom) or (_began(cause) == _began(symptom) and cause.check_id == "nan-in-loss")
+    if symptom.check_id in _AT_ONCE and cause.check_id in _AT_ONCE:
+        return _began(cause) <= _began(symptom)
     if symptom.check_id in _WASTE or symptom.epoch_index is None or cause.epoch_index is None:
         # Waste names the epoch to stop at, which lies before what made the rest worthless.
         return True

@@ -11,10 +11,12 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from diagnostics.engine.declaration import span
 from diagnostics.engine.issue import IssueSeverity
 from diagnostics.engine.registry import CHECKS, Check
 from diagnostics.engine.sources import SOURCES
-from diagnostics.engine.thresholds import DiagnosticThresholds, grouped, span
+from diagnostics.engine.threshold_groups import grouped
+from diagnostics.engine.thresholds import DiagnosticThresholds
 from diagnostics.engine.uses import readers_of, thresholds_of
 
 _MADE = "<!-- Generated from the source by `python -m diagnostics.engine.docs`. -->\n\n"

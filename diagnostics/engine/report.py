@@ -11,8 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from diagnostics.engine.baseline import Baseline
-from diagnostics.engine.causes import cause_first, explain
+from diagnostics.engine.causes import cause_first, explain, hold_back_anomalies
+from diagnostics.engine.checks import anomaly
 from diagnostics.engine.fixes import write_fixes
 from diagnostics.engine.insight import (
     EpochTrend,
@@ -29,7 +32,7 @@ from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DEFAULTS, DiagnosticThresholds
 from observer_client.record import Architecture, Epoch, LogLine
 
-ENGINE_VERSION = "1.2.0"
+ENGINE_VERSION = "1.3.0"
 """Raised when the same run may be judged differently than before."""
 
 
@@ -70,6 +73,8 @@ class Report:
         }
 
 
+# What overflows is infinite, and compared so (`Check.__call__`).
+@np.errstate(over="ignore", invalid="ignore")
 def diagnose(
     run: Run,
     *,
@@ -99,10 +104,13 @@ def diagnose(
             skipped[check.id] = missing
             continue
         ran += 1
-        found += check(run, limits, judged_by)
+        found += check.found(run, limits, judged_by)
     _set_severities(found, chosen)
     reported = [issue for issue in found if issue.suppressed is None]
     explain(reported)
+    if judged_by is Profile.robust:
+        hold_back_anomalies(reported)
+        reported = [issue for issue in reported if issue.suppressed is None]
     # What somebody chose stays, also where a cause would have made it lighter.
     _set_severities(reported, chosen)
     write_fixes(run, reported)
@@ -119,7 +127,7 @@ def diagnose(
         layer_highlights=layer_highlights(issues, run.blueprint.types),
         sustainability=sustainability(run, issues, limits),
         summary=_summary(issues, suppressed, skipped, ran, judged_by)
-        | {"policy": _differences(limits, disabled, chosen, baseline)},
+        | {"policy": _differences(limits, disabled, chosen, baseline), "anomaly": anomaly.summary(run)},
     )
 
 

@@ -55,13 +55,15 @@ class Task:
 
 
 def task_of(run: Run) -> Task:
-    """Return the task of ``run`` by its hyperparameters; without any, an accuracy tells that there are classes."""
+    """Return the task of ``run`` by its hyperparameters; without any, an accuracy tells that there are classes, or the
+    graph of the loss, if it shows nothing but cross-entropies."""
     given = {str(name).lower(): value for name, value in run.hyperparameters.items()}
     named = next((value for name in _LOSS_NAMES if isinstance(value := given.get(name), str)), None)
     told = next((count for name in _CLASS_NAMES if (count := integer(given.get(name)))), None)
     crosses = named is not None and bool(_CROSS_ENTROPY.search(named))
     observed = named is None and _observed_never_negative(run)
-    guessed = run.blueprint.classes if crosses or (named is None and run.column(ACCURACY)) else None
+    tells = run.column(ACCURACY) or (_observed_classifier(run) and run.blueprint.ends_linear)
+    guessed = run.blueprint.classes if crosses or (named is None and tells) else None
     classes = told if told and (named is None or crosses) else guessed
     return Task(
         loss=named or (_OBSERVED if observed else None),
@@ -99,6 +101,11 @@ def _word(pattern: re.Pattern[str], run: Run) -> str | None:
     names = " ".join((run.architecture.model_class or "" if run.architecture else "", *run.blueprint.types))
     found = pattern.search(told_of(run)) or pattern.search(names)
     return found.group() if found else None
+
+
+def _observed_classifier(run: Run) -> bool:
+    seen, crossed = (np.nansum(run.column(f"loop.{name}").values) for name in ("losses_seen", "cross_entropy"))
+    return bool(0 < seen == crossed)
 
 
 def _observed_never_negative(run: Run) -> bool:

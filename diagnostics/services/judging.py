@@ -11,9 +11,13 @@ from django.db import transaction
 from django.db.models import Q
 
 from diagnostics import queue
-from diagnostics.engine import ENGINE_VERSION, IssueData, Policy, Report, Run
+from diagnostics.engine import CHECKS, ENGINE_VERSION, IssueData, Policy, Report, Run
+from diagnostics.engine.anomaly import AnomalyModel
 from diagnostics.models import DiagnosticRun, FoundIssue, Trigger
+from diagnostics.services.anomaly import normal_of
+from diagnostics.services.problems.updating import note_findings
 from observer_client.record import plain
+from projects.models import Project
 from projects.services import project_policy
 from projects.services.documents import clean, storable
 from sessions.models import Model, SessionLog, TrainSession
@@ -50,11 +54,11 @@ class Verdict:
 
 def judge(session: TrainSession, policy: Policy) -> Verdict:
     """Judge a session as it is stored now."""
-    run = load_run(session)
+    run = load_run(session, normal_of(session.project))
     return Verdict(policy.diagnose(run, session.tags), len(run))
 
 
-def load_run(session: TrainSession) -> Run:
+def load_run(session: TrainSession, anomaly_model: AnomalyModel | None = None) -> Run:
     """Return everything that is known of a session as the engine reads it. Four queries, no JSON of epochs."""
     blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
     return Run.from_packed(
@@ -63,6 +67,7 @@ def load_run(session: TrainSession) -> Run:
         architecture=Model.objects.filter(session=session).values_list("architecture", flat=True).first(),
         hyperparameters=session.hyperparameters,
         environment=session.environment,
+        anomaly_model=anomaly_model,
     )
 
 
@@ -84,9 +89,19 @@ def store(run: DiagnosticRun, verdict: Verdict, policy: Policy) -> bool:
         return False
     FoundIssue.objects.filter(run=run).delete()
     FoundIssue.objects.bulk_create(_rows(run, verdict.report), batch_size=500)
-    if run.trigger == Trigger.AUTOMATIC or policy == project_policy(run.session.project):
-        _show_verdict(run, verdict)
+    is_verdict = run.trigger == Trigger.AUTOMATIC or policy == project_policy(run.session.project)
+    if is_verdict and _show_verdict(run, verdict):
+        note_findings(run.session, verdict.report.issues, _checks_that_ran(run.session.project, verdict.report))
     return True
+
+
+def _checks_that_ran(project: Project, report: Report) -> list[str]:
+    disabled = set(project.disabled_checks)
+    return [
+        check.id
+        for check in CHECKS.values()
+        if check.id not in report.skipped and not disabled & {check.id, str(check.category)}
+    ]
 
 
 def _columns(run: DiagnosticRun, verdict: Verdict) -> dict[str, Any]:
@@ -114,17 +129,22 @@ def _looked_at(run: DiagnosticRun) -> datetime:
     return max(run.started or run.created, run.session.last_seen)
 
 
-def _show_verdict(run: DiagnosticRun, verdict: Verdict) -> None:
-    """Put the verdict where lists of sessions find it, unless one of newer data is there."""
+def _show_verdict(run: DiagnosticRun, verdict: Verdict) -> bool:
+    """Put the verdict where lists of sessions find it, unless one of newer data is there: then return False."""
     counts = verdict.report.summary["severity_breakdown"]
     moment = _looked_at(run)
-    TrainSession.objects.filter(pk=run.session_id).exclude(diagnosed__gt=moment).update(
-        health_score=verdict.health_score,
-        critical_count=counts["critical"],
-        warning_count=counts["warning"],
-        info_count=counts["info"],
-        diagnosed=moment,
+    shown = (
+        TrainSession.objects.filter(pk=run.session_id)
+        .exclude(diagnosed__gt=moment)
+        .update(
+            health_score=verdict.health_score,
+            critical_count=counts["critical"],
+            warning_count=counts["warning"],
+            info_count=counts["info"],
+            diagnosed=moment,
+        )
     )
+    return bool(shown)
 
 
 def _rows(run: DiagnosticRun, report: Report) -> Iterator[FoundIssue]:

@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from diagnostics import queue
 from diagnostics.models import DiagnosticRun, State
+from diagnostics.services.anomaly import ask_to_learn
 from diagnostics.services.judging import judge, policy_of, store
 from projects.services.documents import clean
 from sessions.models import TrainSession
@@ -70,7 +71,8 @@ def work(run_id: int) -> bool:
         return False
     try:
         policy = policy_of(run)
-        store(run, judge(run.session, policy), policy)
+        if store(run, judge(run.session, policy), policy):
+            ask_to_learn(run.session)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:

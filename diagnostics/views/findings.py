@@ -8,7 +8,8 @@ from typing import Any
 
 from diagnostics.engine import CHECKS, IssueSeverity, Run
 from diagnostics.models import DiagnosticRun, FoundIssue
-from diagnostics.services import Action, Drawing, draw, suggested_actions
+from diagnostics.problem_models import Problem
+from diagnostics.services import Action, Drawing, draw, problems_of, suggested_actions
 
 ISSUES_SHOWN = 200
 """Of each severity: beyond that nobody reads on, and the report as JSON has them all."""
@@ -20,12 +21,13 @@ SEVERITIES = tuple(str(each) for each in IssueSeverity)
 @dataclass(frozen=True, slots=True)
 class ShownIssue:
     """An issue with what its card needs. ``cause`` is the issue it follows from, if that one is known, ``meaning`` why
-    such a thing matters."""
+    such a thing matters, ``problem`` what it is part of over the project's sessions."""
 
     issue: FoundIssue
     cause: FoundIssue | None
     meaning: str
     drawing: Drawing | None
+    problem: Problem | None
 
     @property
     def is_open(self) -> bool:
@@ -98,6 +100,7 @@ def findings(run: DiagnosticRun | None, severity: str, logged: Run | None) -> Fi
     shown = {name: by_severity[name][:ISSUES_SHOWN] for name in wanted if by_severity[name]}
     drawn = [issue for name in shown for issue in shown[name]][:ISSUES_DRAWN] if logged is not None else []
     drawings = {issue.pk: draw(logged, issue) for issue in drawn} if logged is not None else {}
+    problems = problems_of(issue for part in shown.values() for issue in part)
     causes = _causes(reported)
     actions = suggested_actions(reported)
     urgent = [action for action in actions if action.issue.severity != IssueSeverity.info][:URGENT_ACTIONS]
@@ -107,7 +110,13 @@ def findings(run: DiagnosticRun | None, severity: str, logged: Run | None) -> Fi
             Group(
                 name,
                 [
-                    ShownIssue(issue, causes.get(issue.caused_by), meaning(issue.check_id), drawings.get(issue.pk))
+                    ShownIssue(
+                        issue,
+                        cause=causes.get(issue.caused_by),
+                        meaning=meaning(issue.check_id),
+                        drawing=drawings.get(issue.pk),
+                        problem=problems.get(issue.pk),
+                    )
                     for issue in part
                 ],
                 len(by_severity[name]) - len(part),

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diagnostics.engine import CHECKS, Check, DiagnosticThresholds, alike, grouped_thresholds
-from diagnostics.engine.thresholds import span
+from diagnostics.engine.declaration import span
 from diagnostics.engine.uses import readers_of, thresholds_of
 from mldiag.cli.choices import USAGE_ERROR
 from mldiag.cli.sheet import STYLES

@@ -16,12 +16,15 @@ import msgspec
 from mldiag.cli.document import parse, read_document
 from mldiag.cli.lines import read_lines
 from mldiag.cli.recorded import ACCEPTED, AN_EPOCH, MEASURED, RecordedRun, UnreadableRun, from_run_file
+from mldiag.cli.structs import EPOCH, RUN_FILE
 from observer_client.record import Epoch, RunFile
 
+_NOTHING: tuple[Any, ...] = (None, {})
+# What the fields of an epoch hold where nothing was measured.
 _START = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(\S)")
 # Not strict: a number may be spelled, as NaN and infinity must be.
-_RUN_FILE = msgspec.json.Decoder(RunFile, strict=False)
-_EPOCHS = msgspec.json.Decoder(list[Epoch], strict=False)
+_RUN_FILE: msgspec.json.Decoder[RunFile] = msgspec.json.Decoder(RUN_FILE, strict=False)  # type: ignore[arg-type]
+_EPOCHS: msgspec.json.Decoder[list[Epoch]] = msgspec.json.Decoder(list[EPOCH], strict=False)  # type: ignore[valid-type]
 
 
 def read(data: bytes) -> RecordedRun:
@@ -70,5 +73,5 @@ def _names(data: bytes) -> list[str]:
 
 def _measures(epoch: Epoch | Mapping[str, Any]) -> bool:
     if isinstance(epoch, Mapping):
-        return any(epoch.get(name) is not None for name in MEASURED)
-    return any(getattr(epoch, name) is not None for name in MEASURED)
+        return any(epoch.get(name) not in _NOTHING for name in MEASURED)
+    return any(getattr(epoch, name) not in _NOTHING for name in MEASURED)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,12 +15,16 @@ from tests.client.server import IngestServer
 
 torch.set_num_threads(1)
 
+FRAMEWORKS = Path(__file__).parents[2] / "docs" / "frameworks.md"
+
 
 def pytest_configure():
     # The first use in a process prints a line otherwise.
     from observer_client.profiler import silence_kineto
 
     silence_kineto()
+    # Read when Keras is imported.
+    os.environ["KERAS_BACKEND"] = "torch"
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +93,20 @@ def records(observer, kind=None):
     """What the observer recorded, as data; of one kind if told."""
     found = observer._recording.spool.everything()
     return [entry.data for entry in found if kind in (None, entry.kind)]
+
+
+def example(section):
+    """The code that docs/frameworks.md shows under that heading."""
+    _, _, text = FRAMEWORKS.read_text().partition(f"\n## {section}\n")
+    return text.partition("```python\n")[2].partition("```")[0]
+
+
+def recorded(folder):
+    """How the runs in ``folder`` ended, and how many epochs they have together."""
+    lines = [json.loads(line) for each in folder.glob("*/records.jsonl") for line in each.read_text().splitlines()]
+    return [each["data"]["status"] for each in lines if each["kind"] == "ending"], sum(
+        each["kind"] == "epoch" for each in lines
+    )
 
 
 def wait_until(condition, seconds=20):

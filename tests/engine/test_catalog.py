@@ -24,11 +24,10 @@ from tests.engine.tools import BOTH
 
 ROOT = Path(__file__).parents[2]
 HEADINGS = ["What it does", "Why it matters", "How to fix it"]
-WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"}
-WHOLE |= {"baseline.metric", "baseline.parameters"}
 WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"} | {
     name for name, *_ in CLASS_SERIES
 }
+WHOLE |= {"baseline.metric", "baseline.parameters"}
 each_check = pytest.mark.parametrize("found", CHECKS.values(), ids=CHECKS)
 
 
@@ -101,6 +100,7 @@ def test_ids_of_the_catalogue():
         "eval-mode-while-training", "train-mode-while-validating", "softmax-before-cross-entropy", "labels-all-masked",
         "class-imbalance", "input-scale", "padding-waste", "data-leakage", "gpu-underutilized", "gpu-memory-pressure",
         "input-bound", "slow-step", "fail-slow", "clipping-fraction", "amp-overflow",
+        "anomalous-epoch",
     }  # fmt: skip
 
 
@@ -207,6 +207,47 @@ def test_nothing_raises_on_an_absurd_run(epochs, lines, network, profile):
     json.dumps(report.as_dict(), allow_nan=False)
     assert 0 <= report.health_score <= 100
     assert isinstance(report.as_dict()["sustainability"]["wasted_compute_pct"], float)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(epoch, max_size=14), st.sets(st.sampled_from(sorted(GROUPS | {"layer_health", "steps"}))))
+def test_a_check_whose_columns_are_missing_says_so(epochs, gone):
+    left = [{k: v for k, v in each.items() if k not in gone} if isinstance(each, dict) else each for each in epochs]
+    run = Run.from_epochs(left)
+    skipped = diagnose(run).skipped
+    for found in CHECKS.values():
+        assert (found.id in skipped) == bool(found.missing(run))
+        if found.id in skipped:
+            assert found(run, DEFAULTS) == []
+
+
+wide = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1e-320, 1e308, -1e308, 5e-324]))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(wide, wide, wide, wide, wide), min_size=4, max_size=16), st.sampled_from(BOTH))
+def test_nothing_raises_on_numbers_at_the_end_of_what_a_float_holds(rows, profile):
+    epochs = [
+        {
+            "loss": {
+                "train_mean": loss,
+                "train_std": spread,
+                "train_max": loss,
+                "n_batches": 3,
+                "val": {"val_loss": val},
+            },
+            "gradients": {"norm_mean": norm, "norm_max": norm},
+            "memory": {"process_rss_mb": memory},
+            "layer_health": {
+                "layers": {"fc": {"gradient_norm_mean": norm, "weight_norm": val, "update_ratio": spread}}
+            },
+        }
+        for loss, spread, val, norm, memory in rows
+    ]
+    report = diagnose(Run.from_epochs(epochs), profile=profile)
+    json.dumps(report.as_dict(), allow_nan=False)
+    score = report.summary["anomaly"]["score"]
+    assert score is None or 0 <= score <= 1
 
 
 @settings(max_examples=60, deadline=None)

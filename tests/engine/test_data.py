@@ -103,7 +103,7 @@ def compared(share, duplicates=0.0):
 
 @pytest.mark.parametrize("profile", BOTH)
 @pytest.mark.parametrize(
-    ("share", "duplicates"), [(0.9, 0.0), (0.02, 0.0), (0.05, 0.02), (0.9, 0.6)], ids=lambda value: f"{value:.0%}"
+    ("share", "duplicates"), [(0.9, 0.0), (0.02, 0.0), (0.1, 0.02), (0.9, 0.6)], ids=lambda value: f"{value:.0%}"
 )
 def test_shared_samples(share, duplicates, profile):
     (issue,) = found("data-leakage", compared(share, duplicates), profile)

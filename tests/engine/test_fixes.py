@@ -72,6 +72,10 @@ KNOWN = {"train": [3.0, 2.0, 1.0, 1.0], "rate": [0.1] * 4, "batches": [10] * 4}
 TOLD = {"batch_size": 64, "epochs": 8, "lr": 0.1, "weight_decay": 0.01, "loss": "cross_entropy", "num_classes": 10}
 
 
+def test_recipes_are_for_checks_that_exist():
+    assert set(RECIPES) <= set(CHECKS)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("check_id", RECIPES)
 def test_snippets_are_python_whatever_a_layer_is_called(check_id, kind):

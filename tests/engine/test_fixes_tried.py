@@ -71,7 +71,7 @@ FAULTS = {
     "dead-relu": Case(model=mlp(), twist=sink),
     "dead-relu by large steps": Case(model=mlp(), rate=5.0),
     "dead-neurons": Case(model=mlp(), twist=zero),
-    "saturated-activation": Case(model=mlp(nn.Tanh), twist=swell, rate=0.02),
+    "saturated-activation": Case(model=mlp(nn.Tanh), twist=swell, rate=0.05),
     "vanishing-gradients": Case(model=mlp(nn.Sigmoid, depth=10)),
     "unintended-freeze": Case(model=mlp(), twist=freeze),
     "initial-loss": Case(model=mlp(), criterion=nn.CrossEntropyLoss(reduction="sum"), rate=1e-4),

@@ -15,6 +15,9 @@ from diagnostics.engine.run import Run
 from mldiag.cli.readers import read
 from observer_client import Observer, ObserverConfig
 
+HOST_NOISE = frozenset(["throughput-degradation", "slow-epoch", "high-cpu", "slow-step", "fail-slow", "input-bound"])
+# Checks that see what else the machine does.
+
 PLACES = (
     "Before the optimizer is made",
     "Where the criterion is made",
@@ -95,7 +98,7 @@ class Training:
             observer.log_hyperparameters({**told, "loss": "cross_entropy", "num_classes": 10, **case.hyperparameters})
             for _ in range(scope["epochs"]):
                 self.epoch(observer)
-        return diagnose(run_of(observer.export(folder / "run.json")))
+        return diagnose(run_of(observer.export(folder / "run.json")), disabled=HOST_NOISE)
 
     def epoch(self, observer):
         scope = self.scope

@@ -176,11 +176,11 @@ def test_costs_the_same_for_small_and_for_large(as_alice, project, django_assert
         store_epochs(session, [epoch(each, 1.0, 1.0) for each in range(number)])
         store_logs(session, [line(each, "INFO", "text") for each in range(number)])
         make_run(session, *[EXPLOSION] * number)
-        # The login's session and user, the session, its verdict, epochs, issues, diagnoses, latest epochs and log.
-        with django_assert_num_queries(9):
+        # The login (2), the session, its verdict, epochs, issues, problems, diagnoses, latest epochs and log.
+        with django_assert_num_queries(10):
             as_alice.get(f"/sessions/{session.pk}")
         # The columns are at hand now.
-        for part, queries in (("", 8), ("/series", 3), ("/layers", 5)):
+        for part, queries in (("", 9), ("/series", 3), ("/layers", 6)):
             with django_assert_num_queries(queries):
                 as_alice.get(f"/sessions/{session.pk}{part}")
 

@@ -115,7 +115,7 @@ def test_a_link_to_a_folded_issue_opens_it(visit):
 def test_the_metric_of_the_layers_is_switched_without_loading_the_page(visit):
     with visit() as page:
         page.evaluate("window.isStillHere = true")
-        page.get_by_label("Metric").select_option("Sparsity")
+        page.get_by_label("Metric", exact=True).select_option("Sparsity")
         page.get_by_role("columnheader", name="Sparsity, epochs").wait_for()
         assert page.evaluate("window.isStillHere")
 
@@ -207,7 +207,7 @@ def test_without_javascript_another_chart_can_be_chosen(visit):
 
 def test_without_javascript_another_metric_can_be_chosen(visit):
     with visit(java_script_enabled=False) as page:
-        page.get_by_label("Metric").select_option("Sparsity")
+        page.get_by_label("Metric", exact=True).select_option("Sparsity")
         page.get_by_role("button", name="Show").click()
         page.get_by_role("columnheader", name="Sparsity, epochs").wait_for()
 

@@ -63,7 +63,14 @@ def test_a_list_costs_the_same_for_many(admin_client, project, alice, address):
     assert cost() == few
 
 
-POLICY = {"profile": "robust", "thresholds": "{}", "disabled_checks": "[]", "severities": "{}", "baseline": ""}
+POLICY = {
+    "profile": "robust",
+    "thresholds": "{}",
+    "disabled_checks": "[]",
+    "severities": "{}",
+    "baseline": "",
+    "resolve_after": 3,
+}
 
 
 def save_project(client, project, **fields):

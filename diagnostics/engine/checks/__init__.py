@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diagnostics.engine.checks import (
     activations,
+    anomaly,
     attention,
     baselines,
     batches,
@@ -42,6 +43,7 @@ from diagnostics.engine.checks import (
 
 __all__ = [
     "activations",
+    "anomaly",
     "attention",
     "baselines",
     "batches",

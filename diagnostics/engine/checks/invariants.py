@@ -86,8 +86,9 @@ def parameters_not_updated(run: Run, limits: DiagnosticThresholds) -> Iterator[F
     The client compares a sum over the bits of every trainable parameter from window to window. A layer that gets a
     gradient, is stepped by an optimizer whose learning rate is not zero, and has not one changed bit in the whole run
     is reported; so is a model of which nothing changes although backward passes reach it. Frozen layers do not count,
-    and vectors in half precision do not either: there an update is often smaller than the resolution. Runs of fewer
-    than 64 steps are judged from the fifth window on, since gradients may be accumulated that long.
+    vectors in half precision do not either, where an update is often smaller than the resolution, and nor do layers
+    whose gradient is so small beside the weights (a ten-millionth) that single precision cannot hold the step. Runs of
+    fewer than 64 steps are judged from the fifth window on, since gradients may be accumulated that long.
 
     ## Why it matters
     Nothing is learned there, whatever the loss says: the run costs what a training costs and gives what it started
@@ -113,7 +114,11 @@ def parameters_not_updated(run: Run, limits: DiagnosticThresholds) -> Iterator[F
             yield _nothing_changes(run, layers, limits)
         return
     gradient = run.layer_matrix("gradient_norm_max").values
-    moved = [each for each in layers if _was(run, "optimized", each) and (gradient[:, each] > 0).any()]
+    size = run.layer_matrix("weight_norm").values
+    with np.errstate(invalid="ignore"):
+        # A step by less than the weights can resolve changes no bit: then the gradient has vanished.
+        felt = (gradient > 0) & ~(gradient < limits.vanishing_gradient_threshold * size)
+    moved = [each for each in layers if _was(run, "optimized", each) and felt[:, each].any()]
     if moved:
         said = (
             f"The parameters of {_names(run, moved)} get a gradient and are stepped, and not one bit of them changes."

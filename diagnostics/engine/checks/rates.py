@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN, descent_before, doubt, event_at, knew_its_task
+from diagnostics.engine.checks.spikes import lone_gradient
 from diagnostics.engine.checks.start import blow_up, first_steps
 from diagnostics.engine.curves import Floats, rise_p_value
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
@@ -33,7 +34,8 @@ def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[F
     too, so the robust profile asks for one of five stronger signs: a loss that blew up within the first epoch, one
     that had learned nothing before it was thrown to three times its start, one that stays at three times the loss of
     guessing or more without coming down, one that fell, jumped back by more than a tenth of its way and stayed there,
-    or swings that are larger than noise and than a fifth of the descent.
+    or swings that are larger than noise and than a fifth of the descent. What begins with a single huge gradient, a
+    hundred times the usual at a step whose loss is as usual, is the fault of that step and not of the rate.
 
     ## Why it matters
     Each step overshoots the valley it should go down into. Progress is lost as fast as it is made, or for good.
@@ -57,7 +59,12 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     signs = (_blown_up, _thrown, _far_above_chance, _relapse, _swings)
     found = next((said for sign in signs if (said := sign(run, limits)) is not None), None)
     if found is not None:
-        yield _unstable(run, limits, found)
+        unstable = _unstable(run, limits, found)
+        event = lone_gradient(run, limits)
+        if event is not None and _blown_up(run, limits) is None:
+            at = f"epoch {event[0]}" if event[1] is None else f"step {event[1]}"
+            unstable.suppressed = f"it began with a single huge gradient, in {at}: steps had the right size until then"
+        yield unstable
         return
     for held in learning_rate_too_high.rule(run, limits):
         held.suppressed = "the turns are as small as those of any converged run"

@@ -68,6 +68,23 @@ def gradient_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         )
 
 
+def lone_gradient(run: Run, limits: DiagnosticThresholds) -> tuple[int, int | None] | None:
+    """Return epoch and step of the first gradient that was huge all at once, while the loss of its step was still as
+    usual; None if there is none. Steps that are too large in general show in the loss before they do so."""
+    series, means = run.steps("grad_norm_max"), run.steps("loss_mean")
+    norms, loss = series.values.astype(np.float64), means.values.astype(np.float64)
+    spikes = _spikes(norms, limits)
+    if not spikes.any() or loss.size != norms.size:
+        return None
+    at = int(np.flatnonzero(spikes)[0])
+    usual, before = _before(norms, spikes, at, limits), loss[max(0, at - limits.gradient_spike_window) : at]
+    before = before[np.isfinite(before)]
+    alone = norms[at] > limits.lone_gradient_ratio * np.median(usual)
+    if not alone or not before.size or not loss[at] <= before.max():
+        return None
+    return int(run.epochs[series.rows[at]]), _step(run, at, norms.size)
+
+
 def _before(norms: Floats, spikes: Bools, at: int, limits: DiagnosticThresholds) -> Floats:
     window = slice(max(0, at - limits.gradient_spike_window), at)
     usual = norms[window][~spikes[window]]

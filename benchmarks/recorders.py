@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from observer_client import Observer, ObserverConfig
-
 
 @dataclass(slots=True)
 class Recorder:
@@ -58,6 +56,8 @@ def reading_floor(folder: str, model: Any) -> Recorder:
 
 def observer(folder: str, model: Any, preset: str = "standard", **settings: Any) -> Recorder:
     """The Observer with the settings of ``preset``, but ``settings``."""
+    from observer_client import Observer, ObserverConfig
+
     settings = {"mode": "offline", "quiet": True, **settings}
     made = Observer(config=ObserverConfig.preset(preset, directory=folder, **settings))
     if model is not None:

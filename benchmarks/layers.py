@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -48,25 +49,19 @@ def fused(twin: Twin) -> Callable[[], object]:
     return partial(twin.step, before)
 
 
-def observed(twin: Twin, folder: str, make: Callable[..., Recorder]) -> Callable[[], object]:
-    """Return a step that what ``make`` opens is told of."""
-    recorder = make(folder, twin.model)
-    return lambda: recorder.step(0, twin.step(recorder.before), batch_size=64)
-
-
 def print_table(steps: int, depth: int = 30, width: int = 64) -> None:
     """Train each pair of twins for ``steps`` steps and print a line for it."""
     print(f"{depth} layers{'wall':>24}{'CPU':>14}{'over fused':>14}   goals: each step 1.2, by default CPU 1.02")
     floor = None
     layerstats.MOST = 10**6
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
         rows: list[tuple[str, Callable[[Twin], Callable[[], object]], int]] = [
             ("noise", lambda twin: twin.step, steps),
             ("fused, each step", fused, steps),
-            ("observed, each step", told(recorders.observer, folder, layer_health_every=1), steps),
-            ("observed, one in 15", told(recorders.observer, folder, layer_health_every=15), steps),
-            ("observed, by default", told(recorders.observer, folder), steps),
-            *((name, told(make, folder), steps // 15) for name, make in recorders.LAYER_PEERS.items()),
+            ("observed, each step", told(recorders.observer, folder, closing, layer_health_every=1), steps),
+            ("observed, one in 15", told(recorders.observer, folder, closing, layer_health_every=15), steps),
+            ("observed, by default", told(recorders.observer, folder, closing), steps),
+            *((name, told(make, folder, closing), steps // 15) for name, make in recorders.LAYER_PEERS.items()),
         ]
         for name, make, count in rows:
             try:
@@ -81,9 +76,17 @@ def print_table(steps: int, depth: int = 30, width: int = 64) -> None:
     print(f"{'cockpit':22}     {'not driven here' if find_spec('cockpit') else 'absent'}")
 
 
-def told(make: Callable[..., Recorder], folder: str, **settings: Any) -> Callable[[Twin], Callable[[], object]]:
-    """Return what makes a twin's step that is told to a recorder."""
-    return lambda twin: observed(twin, folder, partial(make, **settings))
+def told(
+    make: Callable[..., Recorder], folder: str, closing: ExitStack, **settings: Any
+) -> Callable[[Twin], Callable[[], object]]:
+    """Return what makes a twin's step that is told to a recorder, which ``closing`` closes in the end."""
+
+    def observed(twin: Twin) -> Callable[[], object]:
+        recorder = make(folder, twin.model, **settings)
+        closing.callback(recorder.close)
+        return lambda: recorder.step(0, twin.step(recorder.before), batch_size=64)
+
+    return observed
 
 
 def main() -> None:

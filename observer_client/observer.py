@@ -14,16 +14,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from observer_client import forks, signals
+from observer_client import forks, profiling, signals
 from observer_client.config import ObserverConfig
 from observer_client.environment import devices
 from observer_client.epochs import EpochWriter
-from observer_client.guard import harmless
+from observer_client.guard import harmless, report
 from observer_client.logs import CrashWatch, LogTap, crash_line, last_words, log_line
-from observer_client.losses import loss_of, takes_targets
 from observer_client.modelwatch import ModelWatch
 from observer_client.opening import opening
-from observer_client.profiler import StepProfile, silence_kineto
+from observer_client.profiler import silence_kineto
 from observer_client.rates import RateReader
 from observer_client.record import Ending, LogLine, plain
 from observer_client.recording import Recording
@@ -155,71 +154,9 @@ class Observer:
     observe_scaler = signals.observe_scaler
     clip_grad_norm_ = signals.clip_grad_norm_
 
-    def should_profile(self, step: int) -> bool:
-        """Say whether to call `profile_step` for this step: once an epoch, at ``config.profile_at_step``.
+    should_profile = profiling.should_profile
+    profile_step = profiling.profile_step
 
-        ``step`` counts within the epoch, since the start of training, or on from a resumed one: all are understood.
-        """
-        if not self._live or not self.config.track_profiler or self._epochs.profile is not None:
-            return False
-        self._steps.begin()
-        return self.config.profile_at_step in (step, self._steps.here)
-
-    def profile_step(
-        self,
-        model: torch.nn.Module,
-        x: Any,
-        y: Any,
-        criterion: Callable[[Any, Any], torch.Tensor] | None = None,
-        *,
-        backward: Callable[[torch.Tensor], object] | None = None,
-    ) -> tuple[Any, torch.Tensor]:
-        """Run one step, forward and backward, under the profiler; return ``(logits, loss)``.
-
-        The gradients are those of an ordinary step. ``backward`` replaces ``loss.backward()``, for instance by
-        ``lambda loss: scaler.scale(loss).backward()``. The loss is ``criterion(logits, y)``, else what the model
-        returns as loss, else cross-entropy for integer ``y`` and mean squared error for floating ``y``.
-
-        Raises what the model raises, TypeError or ValueError when no loss fits ``y``.
-        """
-        profile = StepProfile(self._steps.total)
-        self._begin_profile(profile, model)
-        try:
-            output = model(x, y) if criterion is None and takes_targets(model) else model(x)
-            logits, loss = loss_of(output, y, criterion)
-            self._layers.note_loss(loss, y)
-            profile.mark("forward_pass")
-            loss.backward() if backward is None else backward(loss)
-            profile.mark("backward_pass")
-        finally:
-            self._end_profile(profile)
-        if self.config.track_per_class_metrics:
-            self.observe_predictions(logits, y, split="train")
-        return logits, loss
-
-    @harmless
-    def _begin_profile(self, profile: StepProfile, model: Any) -> None:
-        if self._live and self.config.track_profiler:
-            self._steps.begin()
-            began = perf_counter()
-            self._layers.spare()
-            weights = next(iter(model.parameters()), None)
-            profile.start(weights is not None and weights.is_cuda, model)
-            self._steps.skip(perf_counter() - began)
-        profile.mark("between")
-
-    @harmless
-    def _end_profile(self, profile: StepProfile) -> None:
-        began = perf_counter()
-        profile.stop()
-        if self._live and self.config.track_profiler:
-            if self._epochs.profile is not None:
-                self._epochs.profile.leave_optimizer()
-            profile.watch_optimizer()
-            self._epochs.profile = profile
-        self._steps.skip(perf_counter() - began)
-
-    @harmless
     def step(
         self,
         step: int | None = None,
@@ -231,7 +168,7 @@ class Observer:
         clipped: bool | None = None,
         **extra: Any,
     ) -> None:
-        """Record a training step. Costs a few microseconds; never waits for a device.
+        """Record a training step. Costs less than a microsecond; never waits for a device.
 
         ``loss`` and ``grad_norm`` are tensors or numbers, ``batch_size`` the samples of the step, ``clipped`` says
         whether the gradient was clipped. ``step`` may be any number: steps are counted here.
@@ -239,21 +176,34 @@ class Observer:
         now = perf_counter()
         if not self._live:
             return
-        fresh = self._steps.fresh
-        rate = self._rates.changed() if lr is None else told("lr", lr)
-        norm = None if grad_norm is None else told("grad_norm", grad_norm)
-        if type(batch_size) is not int and batch_size is not None:
-            batch_size = told("batch_size", batch_size)
-        self._layers.left -= 1
-        if self._layers.left < 0:
-            measured = self._layers.turn(now, loss)
-            self._steps.late = perf_counter()
-            norm = snapshot(measured) if norm is None else norm
-        fresh.append((now, loss if type(loss) is float else snapshot(loss), batch_size, norm, rate, clipped))
-        if len(fresh) >= COLLECT_AT:
-            self._steps.collect()
-        if extra:
-            raise TypeError(f"step records no {', '.join(extra)}; give epoch metrics to flush")
+        # This runs at every step: the guard is written out, and nothing is called that can be done without.
+        try:
+            layers, rates, fresh = self._layers, self._rates, self._steps.fresh
+            if lr is not None:
+                lr = told("lr", lr)
+            elif rates.source().param_groups[0]["lr"] is not rates.last:
+                lr = rates.changed()
+            if grad_norm is not None:
+                grad_norm = told("grad_norm", grad_norm)
+            if type(batch_size) is not int and batch_size is not None:
+                batch_size = told("batch_size", batch_size)
+            layers.left -= 1
+            if layers.left < 0:
+                measured = layers.turn(now, loss)
+                self._steps.late = perf_counter()
+                grad_norm = snapshot(measured) if grad_norm is None else grad_norm
+            try:
+                # Read at once: to keep the tensor would be to keep its graph, and `detach` takes longer than `item`.
+                value = loss if type(loss) is float else loss.item() if loss.is_cpu else snapshot(loss)
+            except (AttributeError, RuntimeError):
+                value = snapshot(loss)
+            fresh.append((now, value, batch_size, grad_norm, lr, clipped))
+            if len(fresh) >= COLLECT_AT:
+                self._steps.collect()
+            if extra:
+                raise TypeError(f"step records no {', '.join(extra)}; give epoch metrics to flush")
+        except Exception as error:  # noqa: BLE001
+            report("Observer.step", error)
 
     @harmless
     def flush(

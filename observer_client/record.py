@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases
+from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases, Ranks
 
 FORMAT = 1
 """Version of this format. Raised when a field changes its meaning, not when one is added."""
@@ -254,6 +254,7 @@ class Epoch:
     phases: Phases | None = None
     data: DataFigures | None = None
     loss_scale: LossScale | None = None
+    ranks: Ranks | None = None
     classes: dict[str, ClassCounts] = field(default_factory=dict)
     """By split: ``train`` and ``val``."""
 
@@ -333,6 +334,8 @@ class Opening:
 
     key: str
     format: int = FORMAT
+    attempt: int = 0
+    """How often the run was resumed. A higher one than the server knows makes an ended session go on."""
     project_id: int | None = None
     project: str | None = None
     run_name: str | None = None

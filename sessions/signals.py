@@ -1,7 +1,7 @@
 """News that travels up: whoever stands above listens, nobody here knows who.
 
-``session_opened``, ``epochs_stored``, ``logs_stored`` and ``session_finished`` carry ``session``. All are sent
-inside the transaction that stores what they tell of.
+``session_opened``, ``epochs_stored``, ``logs_stored``, ``session_finished`` and ``session_returned`` (heard of again
+after it was given up, or resumed) carry ``session``. All are sent inside the transaction that stores what they tell of.
 """
 
 from __future__ import annotations
@@ -12,3 +12,4 @@ session_opened = Signal()
 epochs_stored = Signal()
 logs_stored = Signal()
 session_finished = Signal()
+session_returned = Signal()

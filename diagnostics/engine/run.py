@@ -91,6 +91,8 @@ class Run:
     environment: Mapping[str, Any] = field(default_factory=dict)
     baseline: Baseline | None = None
     """What the run is compared with (`diagnose`)."""
+    ending: Mapping[str, Any] | None = None
+    """``status`` and ``reason`` of a run that ended, ``silent_seconds`` of one that should be heard of."""
 
     @classmethod
     def from_epochs(
@@ -257,6 +259,8 @@ class Run:
             return statistic in self.series
         if group == "baseline":
             return self._has_baseline(statistic)
+        if group == "ending":
+            return (self.ending or {}).get(statistic) is not None
         if group == "classes":
             return need in self.series
         return need in self.names

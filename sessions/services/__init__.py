@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sessions.services.epochs import repack, store_epochs
 from sessions.services.items import ItemResult, Status
-from sessions.services.lifecycle import finish, heartbeat, open_session, update_session
+from sessions.services.lifecycle import finish, heartbeat, note_silence, open_session, update_session
 from sessions.services.logs import store_logs
 from sessions.services.models import register_model
 
@@ -13,6 +13,7 @@ __all__ = [
     "Status",
     "finish",
     "heartbeat",
+    "note_silence",
     "open_session",
     "register_model",
     "repack",

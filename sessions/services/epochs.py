@@ -150,7 +150,7 @@ def _write(session: TrainSession, new: dict[int, TrainStep], known: dict[int, _S
         _show_losses(session, new[number])
     figures = ("epoch_count", "co2_kg", "energy_kwh", *LOSSES, "non_finite")
     TrainSession.objects.filter(pk=session.pk).update(
-        last_seen=now(), **{name: getattr(session, name) for name in figures}
+        last_seen=now(), progressed=now(), **{name: getattr(session, name) for name in figures}
     )
 
 

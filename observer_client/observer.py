@@ -12,9 +12,8 @@ from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
-from observer_client import forks, profiling, signals
+from observer_client import forks, profiling, runfile, signals, terminating
 from observer_client.config import ObserverConfig
 from observer_client.environment import devices
 from observer_client.epochs import EpochWriter
@@ -22,13 +21,15 @@ from observer_client.guard import harmless, report
 from observer_client.logs import CrashWatch, LogTap, crash_line, last_words, log_line
 from observer_client.modelwatch import ModelWatch
 from observer_client.opening import opening
+from observer_client.past import Past, past_of
 from observer_client.profiler import silence_kineto
+from observer_client.ranks import follower_settings, rank
 from observer_client.rates import RateReader
-from observer_client.record import Ending, LogLine, plain
+from observer_client.record import Ending, LogLine
 from observer_client.recording import Recording
-from observer_client.runfile import write_run
 from observer_client.sender import Outcome
 from observer_client.steps import COLLECT_AT, StepBook
+from observer_client.weak import weakly
 from observer_client.window import snapshot, told
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ class Observer:
         project: name of the project, made if the server allows; for those who do not know the number.
         optimizer: where the learning rate is read; by default the one that steps the registered model.
         tags: words to find the run by.
+        resume: key or folder of an earlier run that goes on here, by default ``MLDIAG_RUN_KEY``. Epochs that are
+            trained again replace the old ones.
 
-    Raises ValueError for a config that makes no sense.
+    Raises ValueError for a config that makes no sense, or when ``resume`` is no run.
     """
 
     def __init__(
@@ -62,43 +65,51 @@ class Observer:
         project: str | None = None,
         optimizer: torch.optim.Optimizer | None = None,
         tags: list[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> None:
         self.config = config or ObserverConfig()
-        self.key = str(uuid4())
+        if rank():
+            self.config = follower_settings(self.config)
+        past = past_of(resume, self.config)
+        self.key = past.key
         self.outcome: Outcome | None = None
         """What became of the run, after `close`."""
         self._live = False
         self._lock = threading.RLock()
         self._steps = StepBook(self.config.steps_per_window)
-        self._line_numbers = itertools.count(1)
+        self._line_numbers = itertools.count(past.lines + 1)
         self._device_told = False
+        self._exit_hook = weakly(self._at_exit)
         self._exit: tuple[str, str | None] = ("finished", None)
         self._ended = False
-        self._epochs = EpochWriter(self.config, self._steps)
+        self._epochs = EpochWriter(self.config, self._steps, past)
         self._layers, self._signals = self._epochs.layers, self._epochs.signals
         self._rates = RateReader()
-        self._model = ModelWatch(lambda found: self._write("architecture", found))
+        self._model = ModelWatch(weakly(self._write))
         self._recording: Recording | None = None
         self._tap: LogTap | None = None
         self._crashes: CrashWatch | None = None
         if self.config.mode != "disabled":
-            self._open(project_id=project_id, project=project, run_name=run_name, tags=tags or [])
+            self._open(past, project_id=project_id, project=project, run_name=run_name, tags=tags or [])
             if optimizer is not None:
                 self._use_optimizer(optimizer)
 
     @harmless
-    def _open(self, **names: Any) -> None:
+    def _open(self, past: Past, **names: Any) -> None:
         config = self.config
-        self._recording = Recording(config, opening(self.key, config, **names), self._progress)
+        self._signals.ranks.open()
+        if not self._signals.ranks.follows:
+            self._recording = Recording(config, opening(past, config, **names), weakly(self._progress), past.folder)
+            terminating.join(self)
         self._live = True
         forks.living.add(self)
-        atexit.register(self._at_exit)
+        atexit.register(self._exit_hook)
         if config.track_profiler:
             silence_kineto()
         if config.capture_logs:
-            self._tap = LogTap(config.log_level, self._keep_line)
+            self._tap = LogTap(config.log_level, weakly(self._keep_line))
         if config.capture_exceptions:
-            self._crashes = CrashWatch(self._crashed, self._hurt)
+            self._crashes = CrashWatch(weakly(self._crashed), weakly(self._hurt))
 
     @property
     def url(self) -> str | None:
@@ -134,20 +145,14 @@ class Observer:
             self._layers.watch(model)
         if self.config.track_phases:
             self._signals.phases.watch(model)
+        self._signals.ranks.watch(model)
 
     @harmless
     def _use_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         if self.config.track_learning_rate:
             self._rates.use(optimizer)
 
-    @harmless
-    def log_hyperparameters(self, values: Any = None, **more: Any) -> None:
-        """Record hyperparameters: a mapping, a namespace or a dataclass, and keywords. Later values win."""
-        given = values if values is None or isinstance(values, Mapping) else plain(values)
-        if given is not None and not isinstance(given, Mapping):
-            given = vars(values)
-        self._write("update", {"hyperparameters": {**(given or {}), **more}})
-
+    log_hyperparameters = signals.log_hyperparameters
     data = signals.data
     watch_data = signals.watch_data
     observe_predictions = signals.observe_predictions
@@ -243,21 +248,13 @@ class Observer:
         """Add a line to the session's log."""
         self._keep_line(log_line(str(message), level))
 
-    @harmless
-    def export(self, path: str | os.PathLike[str]) -> Path | None:
-        """Write all that was recorded so far to ``path`` as one JSON document, for ``mldiag check`` or an archive.
-
-        Missing folders are made. Returns the path, None when that failed or nothing is recorded (mode disabled).
-        """
-        if self._recording is None:
-            return None
-        target = Path(path)
-        write_run(self._recording.spool.everything(), target)
-        return target
+    export = runfile.export
 
     def close(self) -> None:
         """End the run: flush what is left, wait for the delivery (``config.close_seconds``), say the score."""
         self._close("finished", None)
+
+    __del__ = terminating.dropped
 
     def __enter__(self) -> Self:
         return self
@@ -269,17 +266,17 @@ class Observer:
             self.close()
         else:
             self._crashed(error)
-            self._close(*last_words(error))
+            self._close(*self._exit)
 
     @harmless
     def _close(self, status: str, reason: str | None) -> None:
-        recording = self._recording
-        if not self._live or recording is None:
+        if not self._live:
             return
         self._end(status, reason)
         self._live = False
         self._leave()
-        self.outcome = recording.finish()
+        if self._recording is not None:
+            self.outcome = self._recording.finish()
 
     @harmless
     def _end(self, status: str, reason: str | None) -> None:
@@ -295,7 +292,8 @@ class Observer:
     @harmless
     def _leave(self) -> None:
         """Take back everything that was hung into the process."""
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self._exit_hook)
+        terminating.leave(self)
         forks.living.discard(self)
         for part in (self._tap, self._crashes, self._epochs, self._rates):
             if part is not None:
@@ -309,7 +307,9 @@ class Observer:
         """Note what ends the run: an exception nobody caught, or an exit code."""
         if not self._live:
             return
-        self._exit = last_words(error)
+        if not isinstance(error, SystemExit) or self._exit[0] != "killed":
+            # What a signal began stays, whatever exit code its handler chose.
+            self._exit = last_words(error)
         if not isinstance(error, SystemExit):
             if self._exit[0] == "crashed":
                 self._keep_line(crash_line(error))

@@ -13,6 +13,7 @@ from observer_client.layers import LayerWatch
 from observer_client.losses import loss_of, takes_targets
 from observer_client.profiler import StepProfile
 from observer_client.steps import StepBook
+from observer_client.window import told
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ def should_profile(self: Profiling, step: int) -> bool:
     if not self._live or not self.config.track_profiler or self._epochs.profile is not None:
         return False
     self._steps.begin()
-    return self.config.profile_at_step in (step, self._steps.here)
+    return self.config.profile_at_step in (told("step", step), self._steps.here)
 
 
 def profile_step(

@@ -21,7 +21,7 @@ from observer_client.architecture_records import Architecture as Architecture
 from observer_client.architecture_records import LayerGraph as LayerGraph
 from observer_client.architecture_records import LayerInfo as LayerInfo
 from observer_client.architecture_records import LayerNode as LayerNode
-from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases
+from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases, Ranks
 
 FORMAT = 1
 """Version of this format. Raised when a field changes its meaning, not when one is added."""
@@ -258,6 +258,7 @@ class Epoch:
     phases: Phases | None = None
     data: DataFigures | None = None
     loss_scale: LossScale | None = None
+    ranks: Ranks | None = None
     classes: dict[str, ClassCounts] = field(default_factory=dict)
     """By split: ``train`` and ``val``."""
 
@@ -280,6 +281,8 @@ class Opening:
 
     key: str
     format: int = FORMAT
+    attempt: int = 0
+    """How often the run was resumed. A higher one than the server knows makes an ended session go on."""
     project_id: int | None = None
     project: str | None = None
     run_name: str | None = None

@@ -213,7 +213,7 @@ class Heartbeat(APIView):
         session = find_session(request, key)
         told = HeartbeatIn(data=mapping(request))
         told.is_valid(raise_exception=True)
-        services.heartbeat(session, expect_next_in=told.validated_data.get("expect_next_in"))
+        services.heartbeat(session, **{name: told.validated_data.get(name) for name in ("step", "expect_next_in")})
         return Response({"status": session.status})
 
 

@@ -38,9 +38,14 @@ class SessionRef(serializers.ModelSerializer):
 class SessionOut(SessionRef):
     """One line of a list of sessions."""
 
+    state = serializers.CharField(
+        read_only=True, help_text="The status; of a running session, also whether it is stalled or lost."
+    )
+
     class Meta(SessionRef.Meta):
         fields = [
             *SessionRef.Meta.fields,
+            "state",
             "reason",
             "tags",
             "started",
@@ -66,7 +71,16 @@ class SessionDetailOut(SessionOut):
     config = PlainJSONField()
 
     class Meta(SessionOut.Meta):
-        fields = [*SessionOut.Meta.fields, "expect_next_in", "hyperparameters", "environment", "config"]
+        fields = [
+            *SessionOut.Meta.fields,
+            "expect_next_in",
+            "step",
+            "progressed",
+            "attempt",
+            "hyperparameters",
+            "environment",
+            "config",
+        ]
 
 
 class SessionPatch(serializers.Serializer):

@@ -17,11 +17,10 @@ from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.timezone import now
 
 from diagnostics.models import FoundIssue
 from projects.models import DEFAULT_PROJECT_ID
-from sessions.models import SessionStatus, TrainSession
+from sessions.models import TrainSession
 
 register = template.Library()
 
@@ -37,7 +36,6 @@ BANDS = (
 
 LONGEST_LIST = 12
 LONGEST_TEXT = 300
-SILENT_AFTER_SECONDS = 300
 FIVE_LINES = """\
 from observer_client import Observer
 
@@ -186,14 +184,6 @@ def length_of(session: TrainSession) -> timedelta:
 def latest(session: TrainSession, loss: str) -> float | str | None:
     """Return a session's latest loss, also one that was NaN or infinite."""
     return session.non_finite.get(loss, getattr(session, loss))
-
-
-@register.filter
-def silence(session: TrainSession) -> datetime | None:
-    """Since when a running session has been silent for longer than it announced."""
-    allowed = max(SILENT_AFTER_SECONDS, 3 * (session.expect_next_in or 0))
-    is_silent = session.status == SessionStatus.RUNNING and now() - session.last_seen > timedelta(seconds=allowed)
-    return session.last_seen if is_silent else None
 
 
 @register.filter

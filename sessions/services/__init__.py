@@ -5,7 +5,7 @@ from __future__ import annotations
 from sessions.services.bulk import AT_ONCE, archive_sessions, delete_sessions, restore_sessions, tag_sessions
 from sessions.services.epochs import repack, store_epochs
 from sessions.services.items import ItemResult, Status
-from sessions.services.lifecycle import finish, heartbeat, open_session, update_session
+from sessions.services.lifecycle import finish, heartbeat, note_silence, open_session, update_session
 from sessions.services.logs import store_logs
 from sessions.services.models import register_model
 
@@ -17,6 +17,7 @@ __all__ = [
     "delete_sessions",
     "finish",
     "heartbeat",
+    "note_silence",
     "open_session",
     "register_model",
     "repack",

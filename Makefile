@@ -50,7 +50,7 @@ docs: $(VENV)/.lint                         ## Write the generated documentation
 	$(BIN)/python -m diagnostics.engine.docs docs
 
 bench: $(VENV)/.test node_modules/.installed ## Measure client, engine, files and ingest beside their floors
-	@for each in observer layers engine check_file ingest; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
+	@for each in observer layers engine check_file parallel stored ingest; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
 
 bench-detection: $(VENV)/.test              ## Measure detection and false alarms on real trainings (ARGS="--part tuning")
 	$(BIN)/python -m benchmarks.detection --docs docs/detection.md $(ARGS)

@@ -11,8 +11,9 @@ import importlib.util
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from benchmarks import naive
 from diagnostics.engine import Run, diagnose
 from observer_client.packed import pack
 from observer_client.record import (
@@ -30,7 +31,7 @@ from observer_client.record import (
     to_json,
 )
 
-SIZES = {"10x10": (10, 10), "100x30": (100, 30), "1000x50": (1000, 50)}
+SIZES = {"10x10": (10, 10), "100x30": (100, 30), "1000x50": (1000, 50), "1000x200": (1000, 200)}
 
 
 def make_epoch(number: int, layers: int) -> Epoch:
@@ -103,6 +104,7 @@ def measure(epochs: int, layers: int, rounds: int) -> dict[str, float]:
         "packed -> report": lambda: diagnose(Run.from_packed(blobs)),
         "dicts -> Run": lambda: Run.from_epochs(dicts),
         "dicts -> report": lambda: diagnose(Run.from_epochs(dicts)),
+        "dicts, 12 checks as loops": lambda: naive.diagnose(dicts),
         "join of the bytes": lambda: b"".join(blobs),
     }
     return {"parse, ms": floor * 1000} | {name: best(each, rounds) / floor for name, each in work.items()}
@@ -126,6 +128,13 @@ def main() -> None:
     print("| --- |" + " ---: |" * len(columns))
     for row in next(iter(columns.values())):
         print(f"| {row} | " + " | ".join(f"{column[row]:.3g}" for column in columns.values()) + " |")
+    print(f"\nFour times the layers cost {_growth(columns):.2g} times as much (packed -> report); 4 is linear.")
+
+
+def _growth(columns: Mapping[str, Mapping[str, float]]) -> float:
+    """Return the time of the last size over that of the last but one."""
+    less, more = (column["packed -> report"] * column["parse, ms"] for column in list(columns.values())[-2:])
+    return more / less
 
 
 if __name__ == "__main__":

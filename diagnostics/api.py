@@ -19,6 +19,7 @@ from diagnostics.serializers import (
     DiagnosisRequest,
     DiagnosticRunOut,
     HealthOut,
+    PinRequest,
     RunFailure,
     RunState,
     RunSummary,
@@ -26,8 +27,8 @@ from diagnostics.serializers import (
 )
 from projects.models import Project
 from projects.parsers import Preference, sent
-from projects.serializers import ErrorOut
-from projects.services import NotFound
+from projects.serializers import BaselineOut, ErrorOut
+from projects.services import NotAllowed, NotFound, is_owner
 from sessions.models import TrainSession
 
 DEFAULT_WAIT = 10.0
@@ -58,7 +59,7 @@ PREFER = OpenApiParameter(
 def diagnose_session(request: Request, session_id: int) -> Response:
     """Run the full diagnosis of a session."""
     session = _session(request, session_id)
-    asked = DiagnosisRequest(data=sent(request))
+    asked = DiagnosisRequest(data=sent(request), context={"project": session.project})
     asked.is_valid(raise_exception=True)
     preference = Preference.of(request, DEFAULT_WAIT)
     run = services.request_diagnosis(session, **asked.validated_data)
@@ -107,6 +108,21 @@ def diagnostic_run(request: Request, run_id: int) -> Response:
 def session_health(request: Request, session_id: int) -> Response:
     """Give a session's health: of its latest diagnosis, or judged on the fly when there is none."""
     return Response(services.health_body(_session(request, session_id)))
+
+
+@extend_schema(
+    operation_id="pin_session", request=PinRequest, responses={200: BaselineOut, 400: ERROR, 403: ERROR, 404: ERROR}
+)
+@api_view(["POST"])
+def pin_session(request: Request, session_id: int) -> Response:
+    """Make what a session has reached its project's baseline for a task."""
+    session = _session(request, session_id)
+    if request.auth is None and not is_owner(session.project, request.user):
+        raise NotAllowed("Only an owner of the project may do this.")
+    asked = PinRequest(data=sent(request))
+    asked.is_valid(raise_exception=True)
+    pinned = services.pin_baseline(session, **asked.validated_data, user=request.user, key=request.auth)
+    return Response(BaselineOut(pinned).data)
 
 
 @extend_schema(operation_id="get_project_trend", responses={200: TrendOut, 404: ERROR})

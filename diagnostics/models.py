@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.utils.timezone import now
 
+from diagnostics.problem_models import Activity, Coverage, Occurrence, Problem, SavedSearch
 from projects.models import ApiKey, Project
 from sessions.models import TrainSession
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+
+__all__ = [
+    "Activity",
+    "Coverage",
+    "DiagnosticRun",
+    "FoundIssue",
+    "Occurrence",
+    "Problem",
+    "SavedSearch",
+    "State",
+    "Trigger",
+]
 
 
 class Trigger(models.TextChoices):
@@ -66,6 +79,7 @@ class DiagnosticRun(models.Model):
 
     profile = models.CharField(max_length=10, default="robust")
     thresholds = models.JSONField(default=dict, blank=True)
+    asked = models.JSONField(default=dict, blank=True, help_text="Settings that the order put over the project's.")
     engine_version = models.CharField(max_length=20, blank=True)
     epoch_count = models.PositiveIntegerField(default=0)
     health_score = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -123,3 +137,26 @@ class FoundIssue(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class LearnedNormal(models.Model):
+    """What was normal in a project when it was learned: one version of its anomaly model.
+
+    ``document`` is an `engine.anomaly.AnomalyModel`, plain numbers. ``healthy`` counts the healthy sessions that the
+    project had then, of which the model has seen at most the newest: it tells when there are enough new ones.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="learned_normals")
+    version = models.PositiveIntegerField()
+    created = models.DateTimeField(default=now)
+    sessions = models.PositiveIntegerField()
+    epochs = models.PositiveIntegerField()
+    healthy = models.PositiveIntegerField()
+    document = models.JSONField()
+
+    class Meta:
+        ordering = ["project", "-version"]
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="diagnostics_one_normal_a_version")]
+
+    def __str__(self) -> str:
+        return f"anomaly model {self.version} of project {self.project_id}"

@@ -29,6 +29,7 @@ from sessions.models import SessionStatus, TrainSession
 logger = logging.getLogger(__name__)
 
 RING_TASK = "diagnostics.tasks.ring"
+LEARN_TASK = "diagnostics.tasks.learn"
 REST_AFTER_FAILURE = timedelta(minutes=1)
 """A live check that failed is not tried again by every batch of a run that goes on."""
 RINGS_PER_SWEEP = 200
@@ -183,11 +184,16 @@ breaker = Breaker(BROKER_PAUSE)
 
 def ring(run_id: int, *, expires: float | None = None) -> bool:
     """Tell the workers about a queued run. Returns False if the broker cannot be reached: the sweeper finds it."""
+    return tell(RING_TASK, run_id, expires=expires)
+
+
+def tell(task: str, number: int, *, expires: float | None = None) -> bool:
+    """Hand a task to the workers. Returns False if the broker cannot be reached."""
     if breaker.is_open():
         return False
     try:
         with _producers().acquire(block=True) as producer:
-            current_app.tasks[RING_TASK].apply_async((run_id,), producer=producer, retry=False, expires=expires)
+            current_app.tasks[task].apply_async((number,), producer=producer, retry=False, expires=expires)
     except (OperationalError, OSError) as error:
         breaker.trip()
         logger.warning("No ring for %g s, the broker does not answer: %s", BROKER_PAUSE, error)

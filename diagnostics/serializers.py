@@ -6,26 +6,31 @@ from typing import Any
 
 from rest_framework import serializers
 
-from diagnostics.engine import DiagnosticThresholds, IssueCategory, IssueSeverity
+from diagnostics.engine import IssueCategory, IssueSeverity
 from diagnostics.models import DiagnosticRun, State, Trigger
 from projects.models import Profile
+from projects.serializers import PolicySettings
+from projects.services.policy import checked_settings
 from sessions.models import SessionStatus
 
 SEVERITIES = [str(each) for each in IssueSeverity]
 
 
-class DiagnosisRequest(serializers.Serializer):
-    """How to judge, where it differs from the project's own settings."""
+class DiagnosisRequest(PolicySettings):
+    """How to judge, where it differs from the project's own settings. Needs the project in the context."""
 
-    profile = serializers.ChoiceField(Profile.choices, required=False)
-    thresholds = serializers.DictField(required=False, help_text="Numbers by name of the threshold.")
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises Refused, which is a 400 with the path of the setting."""
+        given = dict(self.initial_data.items())
+        checked = checked_settings(self.context["project"], given)
+        return {name: checked[name] for name, value in given.items() if value is not None}
 
-    def validate_thresholds(self, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            DiagnosticThresholds.from_mapping(value)
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from error
-        return value
+
+class PinRequest(serializers.Serializer):
+    """Which of a session's results is usual from now on, and for what task."""
+
+    name = serializers.CharField(help_text="The task.")
+    metric = serializers.CharField(default="accuracy", help_text='"accuracy", "loss" or a validation metric.')
 
 
 class IssueOut(serializers.Serializer):
@@ -92,6 +97,9 @@ class SummaryOut(serializers.Serializer):
     checks_run = serializers.IntegerField()
     profile = serializers.CharField()
     engine_version = serializers.CharField()
+    policy = serializers.DictField(
+        required=False, help_text="By what it was judged, as far as it differs from the defaults."
+    )
     note = serializers.CharField(required=False, help_text="Why there is no score.")
 
 

@@ -117,6 +117,10 @@ MLDIAG_SWEEP_SECONDS = env.float("MLDIAG_SWEEP_SECONDS", default=10.0)
 """How often the sweeper looks for diagnoses that nobody claimed or whose lease ran out."""
 MLDIAG_LEASE_SECONDS = env.float("MLDIAG_LEASE_SECONDS", default=90.0)
 MLDIAG_MAX_ATTEMPTS = env.int("MLDIAG_MAX_ATTEMPTS", default=3)
+MLDIAG_ANOMALY_MIN_SESSIONS = env.int("MLDIAG_ANOMALY_MIN_SESSIONS", default=20)
+"""Healthy sessions from which a project learns what is normal; the engine asks for twenty at least."""
+MLDIAG_ANOMALY_MIN_SCORE = env.int("MLDIAG_ANOMALY_MIN_SCORE", default=80)
+"""Health score from which a finished session shows what is normal."""
 
 CELERY_BROKER_URL = REDIS_URL or "memwake://"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
@@ -181,6 +185,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SessionStatusEnum": "sessions.models.SessionStatus",
         "ItemStatusEnum": "sessions.services.items.Status",
+        "ProblemStatusEnum": "diagnostics.problem_models.Status",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

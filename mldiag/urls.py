@@ -6,8 +6,11 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
 import diagnostics.api_urls
+import diagnostics.problem_api_urls
+import diagnostics.problem_urls
 import diagnostics.urls
 import projects.api_urls
+import projects.urls
 import sessions.api_urls
 import sessions.urls
 
@@ -21,11 +24,14 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include(projects.api_urls)),
     path("api/", include(sessions.api_urls)),
+    path("api/", include(diagnostics.problem_api_urls)),
     path("diagnostics/", include(diagnostics.api_urls)),
     path("admin/", admin.site.urls),
     path("accounts/login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout", auth.LogoutView.as_view(), name="logout"),
     path("accounts/password", auth.PasswordChangeView.as_view(success_url="/"), name="password_change"),
+    path("", include(projects.urls)),
     path("", include(sessions.urls)),
     path("", include(diagnostics.urls)),
+    path("", include(diagnostics.problem_urls)),
 ]

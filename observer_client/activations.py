@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from observer_client.figures import Group, bounds_of, correlations_of, figures_of
 from observer_client.guard import harmless
-from observer_client.hooks import Hook, is_compiling, tensors
+from observer_client.histograms import counts_of
+from observer_client.hooks import Hook, is_compiling, is_unreadable, tensors
 from observer_client.layout import Parts
 
 if TYPE_CHECKING:
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 
 _SIZES = ((32, 32, 16, 128), (256, 32, 4, 64), (1024, 16, 4, 32), (2**63, 16, 2, 16))
 """Up to how many layers how many samples, positions and units of each are kept: 8 MiB for 1,000 layers."""
+
+_FUNCTIONS: dict[str, tuple[float, float] | None] = {
+    "Relu": None,
+    "LeakyRelu": None,
+    "Gelu": None,
+    "Silu": None,
+    "Elu": None,
+    "Tanh": (-1.0, 1.0),
+    "Sigmoid": (0.0, 1.0),
+}
+"""Activations that are called as functions, by the names of their nodes in autograd's graph, with their bounds."""
 
 _BETWEEN = ("normalization", "activation")
 """Layers that give nearly what they take: they correlate with their neighbors by nature."""
@@ -39,7 +51,8 @@ class _Kept:
 class ActivationTap:
     """Watches one training pass through ``model``, the first call of each layer. Takes its hooks away in `leave`.
 
-    The activation module that takes a layer's output counts as that layer's: the figures are those after it.
+    The activation that takes a layer's output, as a module or as a function before the next layer, counts as that
+    layer's: the figures are those after it.
     Of layers that are ``followed`` by one, as an earlier pass showed, only that is copied. Passes in eval mode or
     without gradients, as a validation is, and passes that are compiled are left alone.
     """
@@ -62,6 +75,8 @@ class ActivationTap:
         self._silent = {layer.name for layer in layers}
         self._categories = {layer.name: layer.category for layer in layers}
         self._makers: dict[int, tuple[weakref.ref[Any], str]] = {}
+        self._nodes: dict[int, str] = {}
+        """Layers by the number of the node that their output has in autograd's graph, which is not kept alive."""
         self._handles: list[Any] = []
         for layer in layers:
             if (module := layer.module()) is not None:
@@ -91,15 +106,33 @@ class ActivationTap:
 
     def _keep(self, name: str, inputs: Any, output: Any) -> None:
         made = next((each for each in tensors(output) if each.is_floating_point()), None)
-        if made is None or not made.numel() or _is_unreadable(made):
+        if made is None or not made.numel() or is_unreadable(made):
             return
         part = None if name in self._awaited else self._part(made, name)
         self._kept[name] = _Kept(part, tuple(made.shape))
         self._makers[id(made)] = weakref.ref(made), name
         given = tensors(inputs)[:1]
-        if self._with_inputs and given and given[0].ndim and not _is_unreadable(given[0]):
+        if given and given[0].grad_fn is not None:
+            self._look_back(given[0])
+        if made.grad_fn is not None:
+            self._nodes[made.grad_fn._sequence_nr()] = name
+        if self._with_inputs and given and given[0].ndim and not is_unreadable(given[0]):
             first = _samples_first(given[0].detach())
             self.varies[name] = (first[0] != first[-1]).any()
+
+    def _look_back(self, given: Any) -> None:
+        """Find the layer whose output became ``given`` by a function."""
+        node = given.grad_fn
+        if node.name().startswith("MaxPool"):
+            # A unit that gives nothing but zeros still does when only the largest are passed on.
+            node = node.next_functions[0][0]
+        kind = node.name().partition("Backward")[0] if node is not None else ""
+        if kind not in _FUNCTIONS or (parent := node.next_functions[0][0]) is None:
+            return
+        name = self._nodes.pop(parent._sequence_nr(), None)
+        if name is not None and name not in self.followed and name in self._kept:
+            self._kept[name] = _Kept(self._part(given, name), tuple(given.shape), _FUNCTIONS[kind])
+            self.followed.add(name)
 
     @harmless
     def _activation_hook(self, module: Any, inputs: Any, output: Any) -> None:
@@ -158,6 +191,12 @@ class ActivationTap:
             handle.remove()
         self._handles.clear()
         self._makers.clear()
+        self._nodes.clear()
+
+    def histograms(self) -> dict[str, Any]:
+        """Return how large the outputs are, by layer; to be asked before `groups`, which lets go of them."""
+        kept = {name: each.values for name, each in self._kept.items() if each.values is not None}
+        return {name: counts_of(values.reshape(1, -1))[0] for name, values in kept.items()}
 
     def groups(self, earlier: dict[Any, Group], *, with_correlations: bool) -> dict[Any, Group]:
         """Return the figures, by shape; ``earlier`` is what an earlier pass gave."""
@@ -191,14 +230,6 @@ class ActivationTap:
 def _samples_first(tensor: Any) -> Any:
     # Of a batch of one sequence the positions are the samples.
     return tensor[0] if tensor.ndim == 3 and tensor.shape[0] == 1 else tensor
-
-
-def _is_unreadable(tensor: Any) -> bool:
-    torch = _torch()
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or hasattr(tensor, "to_local") or tensor.is_meta:
-        return True
-    # Whatever runs while a CUDA graph is captured runs again with it each time.
-    return bool(tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def _torch() -> Any:

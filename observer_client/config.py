@@ -14,6 +14,17 @@ T = TypeVar("T")
 
 MODES = ("online", "offline", "disabled")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+PRESETS: dict[str, dict[str, bool]] = {
+    "economy": {"track_profiler": False, "track_layer_health": False},
+    "standard": {},
+    "full": {
+        "track_carbon_emissions": True,
+        "track_per_class_metrics": True,
+        "track_gradient_histogram": True,
+        "track_attention_patterns": True,
+        "track_activation_histogram": True,
+    },
+}
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 _A_DAY = 86_400.0
@@ -63,8 +74,7 @@ class ObserverConfig:
 
     Every field can be set by a variable, for instance ``MLDIAG_TRACK_MEMORY=0`` or ``MLDIAG_URL=http://host:8000``.
 
-    Not collected yet, accepted so that scripts need no change later: ``track_per_class_metrics``,
-    ``track_gradient_histogram``, ``track_attention_patterns`` and ``track_activation_histogram``.
+    `preset` sets many at once.
 
     Raises ValueError when an argument makes no sense.
     """
@@ -75,15 +85,21 @@ class ObserverConfig:
     """Gradients, weights and outputs of each layer, from a few sampled steps an epoch."""
     layer_health_every: int = setting("layer_health_every", 0)
     """Sample one step in so many. 0 says about one in 15, fewer where that would cost more than 1 % of the time."""
+    track_phases: bool = setting("track_phases", True)
+    """Where the time of sampled steps goes, and the scale of what goes into the model."""
     track_carbon_emissions: bool = setting("track_carbon_emissions", False)
     """Energy and CO2 by CodeCarbon, where it is installed."""
     profile_at_step: int = setting("profile_at_step", 0)
     """The step of each epoch to profile, counted from 0."""
     track_per_class_metrics: bool = setting("track_per_class_metrics", False)
+    """Count the predictions of `Observer.profile_step` by class; those told to `observe_predictions` always are."""
     track_learning_rate: bool = setting("track_learning_rate", True)
     track_gradient_histogram: bool = setting("track_gradient_histogram", False)
+    """How large the gradients of each layer are, once an epoch, in the bins of `record.HISTOGRAM_EDGES`."""
     track_attention_patterns: bool = setting("track_attention_patterns", False)
+    """Entropy of each attention head, once an epoch: whether it looks at one key or at all alike."""
     track_activation_histogram: bool = setting("track_activation_histogram", False)
+    """How large the outputs of each layer are, once an epoch, in the same bins."""
     track_memory: bool = setting("track_memory", True)
     track_system: bool = setting("track_system", True)
     capture_logs: bool = setting("capture_logs", True)
@@ -128,6 +144,22 @@ class ObserverConfig:
         self.steps_per_window = max(1, min(200, self.steps_per_window))
         self.heartbeat_seconds = max(0.05, min(_A_DAY, self.heartbeat_seconds))
         self.close_seconds = max(0.0, min(_A_DAY, self.close_seconds))
+
+    @classmethod
+    def preset(cls, name: str, **settings: Any) -> ObserverConfig:
+        """Return the settings called ``name``, with ``settings`` put over them.
+
+        ``economy`` keeps losses, metrics, logs and the machine's load, ``standard`` is the default, and ``full`` adds
+        everything else: histograms, attention, metrics by class and emissions.
+
+        >>> ObserverConfig.preset("economy").track_layer_health
+        False
+
+        Raises ValueError for a name that is none, or for settings that make no sense.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"a preset is one of {', '.join(PRESETS)}, not {name!r}")
+        return cls(**{**PRESETS[name], **settings})
 
     def public(self) -> Mapping[str, Any]:
         """Return the settings as they may be shown: without the key, the URL without user and password."""

@@ -9,21 +9,30 @@ from typing import Any
 from observer_client import machine
 from observer_client.carbon import CarbonMeter
 from observer_client.config import ObserverConfig
+from observer_client.extras import Extras
 from observer_client.guard import harmless
 from observer_client.layers import LayerWatch
 from observer_client.profiler import StepProfile
 from observer_client.record import Epoch, Loss
+from observer_client.signals import Signals
+from observer_client.steps import StepBook
 from observer_client.window import Window
 
 
 class EpochWriter:
     """Numbers the epochs and adds to each what the machine says. What cannot be read is left out."""
 
-    def __init__(self, config: ObserverConfig) -> None:
+    def __init__(self, config: ObserverConfig, steps: StepBook) -> None:
         self.next = 0
         self.profile: StepProfile | None = None
         """The step of this epoch that was profiled."""
-        self.layers = LayerWatch(config.layer_health_every)
+        extras = Extras(
+            gradient_histograms=config.track_gradient_histogram,
+            activation_histograms=config.track_activation_histogram,
+            attention=config.track_attention_patterns,
+        )
+        self.layers = LayerWatch(config.layer_health_every, extras)
+        self.signals = Signals(steps, with_gpu=config.track_system and config.mode != "disabled")
         self._attempts: dict[int, int] = {}
         self._memory = config.track_memory
         on = config.mode != "disabled"
@@ -48,8 +57,10 @@ class EpochWriter:
         self._add_steps(record, window, now)
         for each in metrics:
             self._add_metrics(record, each)
+        record.loop = self.layers.read_loop()
         record.layer_health = self.layers.read()
         self._add_readings(record)
+        self.signals.add_to(record, window)
         return record
 
     @harmless
@@ -85,6 +96,7 @@ class EpochWriter:
     def close(self) -> None:
         """Stop measuring."""
         self.layers.close()
+        self.signals.close()
         if self._carbon is not None:
             self._carbon.close()
         if self.profile is not None:

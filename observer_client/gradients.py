@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,10 @@ class Reading:
     """Norms, [layers]."""
     seen: set[str]
     """Layers that had a gradient."""
+    held: set[str] = field(default_factory=set)
+    """Layers of which an optimizer steps a trainable parameter; told by the first sample of a window."""
+    still: set[str] = field(default_factory=set)
+    """Those of them that it steps with a learning rate of zero."""
     updates: torch.Tensor | None = None
     """Size of the update over the size of the weights, [layers]."""
     updated: set[str] = field(default_factory=set)
@@ -46,6 +50,8 @@ class GradientTap:
         self._squares: dict[int, Any] = {}
         self._sizes: dict[int, tuple[Any, Any]] = {}
         self._seen: dict[int, set[str]] = {}
+        self._held: dict[int, set[str]] = {}
+        self._still: dict[int, set[str]] = {}
         self._updated: dict[int, set[str]] = {}
         self._before: dict[int, list[Any]] = {}
         self._scaled = False
@@ -61,7 +67,7 @@ class GradientTap:
 
     def before(self, optimizer: torch.optim.Optimizer) -> bool:
         """Measure the gradients; return False when ``optimizer`` steps nothing of the model."""
-        steps = {id(each) for group in optimizer.param_groups for each in group["params"]}
+        steps = {id(each): _is_still(group) for group in optimizer.param_groups for each in group["params"]}
         # Set while a fused optimizer unscales by itself.
         scale = getattr(optimizer, "grad_scale", None)
         ours = False
@@ -69,10 +75,20 @@ class GradientTap:
             parameters = [each if id(each) in steps else None for each in bank.live()]
             if any(each is not None for each in parameters):
                 ours = True
+                if self._with_updates:
+                    self._note_holders(place, bank, steps)
                 self._measure(place, bank, parameters, scale)
         if ours:
             self._known.add(optimizer)
         return ours
+
+    def _note_holders(self, place: int, bank: Bank, steps: Mapping[int, bool]) -> None:
+        held, still = self._held.setdefault(place, set()), self._still.setdefault(place, set())
+        for parameter, owners in zip(bank.live(), bank.owners, strict=True):
+            if parameter is not None and parameter.requires_grad and id(parameter) in steps:
+                held.update(owners)
+                if steps[id(parameter)]:
+                    still.update(owners)
 
     def _measure(self, place: int, bank: Bank, parameters: Sequence[Any], scale: Any) -> None:
         gradients = [None if each is None else _gradient(each) for each in parameters]
@@ -122,13 +138,21 @@ class GradientTap:
         found = []
         for place, squares in self._squares.items():
             bank = self._banks[place]
-            reading = Reading(bank, bank.by_layer(squares), self._seen[place], scaled=self._scaled)
+            reading = Reading(bank, bank.by_layer(squares), self._seen[place])
+            reading.held, reading.still = self._held.get(place, set()), self._still.get(place, set())
+            reading.scaled = self._scaled
             if place in self._sizes:
                 moves, sizes = (bank.by_layer(each) for each in self._sizes[place])
                 # A layer that begins at nothing, as half of a low-rank adapter does, has no ratio.
                 reading.updates, reading.updated = moves / sizes, self._updated[place]
             found.append(reading)
         return found
+
+
+def _is_still(group: Mapping[str, Any]) -> bool:
+    # A rate in a tensor may live on a device, and nothing waits here.
+    rate = group.get("lr")
+    return type(rate) is float and rate == 0.0
 
 
 def _gradient(parameter: Any) -> Any:

@@ -51,3 +51,13 @@ def tensors(value: Any) -> list[Any]:
     if isinstance(value, (tuple, list)):
         return [tensor for each in value for tensor in tensors(each)]
     return []
+
+
+def is_unreadable(tensor: Any) -> bool:
+    """Say whether ``tensor`` has no numbers here and now: none at all, spread over processes, or not yet."""
+    import torch  # There is a tensor, so it is there.
+
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or hasattr(tensor, "to_local") or tensor.is_meta:
+        return True
+    # Whatever runs while a CUDA graph is captured runs again with it each time.
+    return bool(tensor.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -13,13 +13,18 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from observer_client.activations import ActivationTap
+from observer_client.attention import AttentionTap
+from observer_client.extras import Extras, ExtraWatch
 from observer_client.figures import Group
 from observer_client.gradients import GradientTap
 from observer_client.guard import harmless
 from observer_client.hooks import is_compiled, is_compiling
-from observer_client.layerstats import Samples
+from observer_client.layerstats import Samples, fill_changes
 from observer_client.layout import Bank, Parts, banks, parts_of
-from observer_client.record import LayerHealth
+from observer_client.loop import LoopWatch
+from observer_client.modes import ModeTap
+from observer_client.record import LayerHealth, LayerStats, Loop
+from observer_client.updates import Fingerprints
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +44,15 @@ class _Sample:
 
     gradients: GradientTap
     activations: ActivationTap | None
+    modes: ModeTap | None = None
+    attention: AttentionTap | None = None
     waited: int = 0
+
+    def leave(self) -> None:
+        """Take everything out of the model."""
+        for each in (self.activations, self.modes, self.attention):
+            if each is not None:
+                each.leave()
 
 
 class LayerWatch:
@@ -50,10 +63,11 @@ class LayerWatch:
     neither model nor optimizers alive and changes nothing about them.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, extras: Extras | None = None) -> None:
         self.left = NEVER
         """Steps until `turn` is to be called; below zero it is due."""
         self._every = every
+        self._extras = ExtraWatch(extras or Extras())
         self._model: weakref.ref[torch.nn.Module] | None = None
         self._hooks: list[Any] = []
         self._parts = Parts()
@@ -66,6 +80,13 @@ class LayerWatch:
         self._since: float | None = None
         self._pause = 1
         self._bypassed = False
+        self._loop = LoopWatch()
+        self._prints = Fingerprints()
+        self._steps = self._here = 0
+        """Steps before this window, and in it when ``left`` was set last, to ``_set``."""
+        self._set = NEVER
+        self._sample_at = self._end_at = NEVER
+        """Steps of this window after which a step is to be sampled, and after which a validation is to come."""
 
     @harmless
     def watch(self, model: torch.nn.Module) -> None:
@@ -82,8 +103,15 @@ class LayerWatch:
                 register_optimizer_step_pre_hook(self._before_step),
                 register_optimizer_step_post_hook(self._after_step),
             ]
+        self._prints = Fingerprints()
         self._renew(of_the_start=True)
+        self._compare()
         self._open(with_activations=True)
+
+    def _compare(self) -> list[tuple[Bank, torch.Tensor, set[str]]]:
+        if self._banks is None:
+            self._banks = banks(self._parts.layers)
+        return self._prints.compare(self._banks)
 
     def _renew(self, *, of_the_start: bool) -> None:
         """Begin a window: look at the model anew, since layers and devices may have changed."""
@@ -91,33 +119,56 @@ class LayerWatch:
         self._parts = Parts() if model is None else parts_of(model)
         self._bypassed = self._bypassed or (model is not None and is_compiled(model))
         self._banks, self._samples = None, Samples(of_the_start=of_the_start)
+        self._extras.begin()
+        self._loop.begin(self._parts.layers)
+
+    def _wait(self, steps: int) -> None:
+        """Have `turn` called after so many steps."""
+        self._count()
+        self._sample_at = self._here + steps
+        self._arm()
+
+    def _arm(self) -> None:
+        first = self._here + 1 if self._loop.validation is not None else min(self._sample_at, self._end_at)
+        self.left = self._set = max(0, first - self._here - 1)
+
+    def _count(self) -> None:
+        """Bring ``_here`` up to date."""
+        self._here += self._set - self.left
+        self._set = self.left
 
     def _open(self, *, with_activations: bool) -> None:
         model = self._model() if self._model else None
-        self.left = NEVER
+        self._wait(NEVER)
         if model is None or not self._parts.layers:
             return
         began = perf_counter()
         if self._banks is None:
             self._banks = banks(self._parts.layers)
-        tap = None
+        tap = modes = attention = None
         if with_activations and not self._bypassed:
             tap = ActivationTap(model, self._parts, self._followed, with_inputs=self._samples.full == 0)
-        self._sample = _Sample(GradientTap(self._banks, with_updates=self._samples.count == 0), tap)
-        self.left = 0
+            modes = ModeTap(model)
+            attention = self._extras.attention(model)
+        gradients = GradientTap(self._banks, with_updates=self._samples.count == 0)
+        self._sample = _Sample(gradients, tap, modes, attention)
+        self._wait(1)
         self._spent = perf_counter() - began
 
     @harmless
     def _before_step(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         sample = self._sample
-        if sample is None or is_compiling():
-            return
-        if sample.gradients.knows(optimizer):
+        if (sample is None and self._loop.probe is None) or is_compiling():
             return
         began = perf_counter()
+        self._loop.before(optimizer)
+        if sample is None or sample.gradients.knows(optimizer):
+            return
         try:
-            if sample.gradients.before(optimizer) and sample.activations is not None:
-                sample.activations.leave()
+            if sample.gradients.before(optimizer):
+                sample.leave()
+                if self._samples.count == 0:
+                    self._extras.take_gradients(self._banks or [], optimizer)
         except Exception:
             # A parameter that moved to another device, for instance: the next window looks again.
             self._drop()
@@ -127,25 +178,35 @@ class LayerWatch:
     @harmless
     def _after_step(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         sample = self._sample
-        if sample is None or not sample.gradients.measured or is_compiling():
+        if (sample is None and self._loop.probe is None) or is_compiling():
             return
         began = perf_counter()
-        sample.gradients.after()
+        self._loop.after(optimizer)
+        if sample is not None and sample.gradients.measured:
+            sample.gradients.after()
         self._spent += perf_counter() - began
 
     @harmless
-    def turn(self, now: float) -> Any:
+    def turn(self, now: float, loss: Any = None) -> Any:
         """End the step that is sampled, or begin one; return the norm of all gradients, None when not measured.
 
-        Called when ``left`` says so, with the clock at the end of a step.
+        Called when ``left`` says so, with the clock at the end of a step, and its loss.
         """
+        self._count()
+        self._loop.step()
+        if self._here >= self._end_at:
+            self._expect_validation()
+        if self._here < self._sample_at:
+            self._arm()
+            return None
         sample = self._sample
         if sample is None:
             self._open(with_activations=True)
             return None
+        self._loop.note_loss(loss)
         sample.waited += 1
         if not sample.gradients.measured and sample.waited < PATIENCE:
-            self.left = 0
+            self._wait(1)
             return None
         norm = sample.gradients.total()
         whole = sample.activations is not None
@@ -153,14 +214,30 @@ class LayerWatch:
         self._plan(now, whole)
         return norm
 
+    def _expect_validation(self) -> None:
+        self._end_at = NEVER
+        model = self._model() if self._model else None
+        if model is not None and not self._bypassed:
+            self._loop.expect_validation(model)
+
+    @harmless
+    def note_loss(self, loss: Any, labels: Any) -> None:
+        """Look at the loss of the step that is profiled."""
+        if self._model is not None:
+            self._loop.note_loss(loss, labels)
+
     def _finish(self) -> None:
-        sample, self._sample, self.left = self._sample, None, NEVER
+        sample, self._sample = self._sample, None
+        self._wait(NEVER)
         if sample is None:
             return
         began = perf_counter()
         groups: dict[Any, Group] = {}
+        sample.leave()
+        if sample.modes is not None and sample.gradients.measured:
+            self._loop.note_modes(sample.modes)
+        self._extras.take_pass(sample.activations, sample.attention)
         if sample.activations is not None:
-            sample.activations.leave()
             self._bypassed = self._bypassed or sample.activations.is_bypassed
             self._followed = sample.activations.followed
             self._spent += sample.activations.spent
@@ -170,7 +247,7 @@ class LayerWatch:
                     group.means = None
                 self._earlier = groups
             self._samples.varies.update(sample.activations.varies)
-        self._samples.add(sample.gradients.readings(), list(groups.values()))
+        self._samples.add(sample.gradients.readings(), list(groups.values()), self._steps + max(0, self._here - 1))
         self._spent += perf_counter() - began
 
     def _plan(self, now: float, whole: bool) -> None:
@@ -185,17 +262,17 @@ class LayerWatch:
             self._pause = 1
             self._open(with_activations=True)
         else:
-            self.left = wait - 1
+            self._wait(wait)
 
     @harmless
     def spare(self) -> None:
         """Hang no hooks into the model for this step, which is profiled; its gradients are measured all the same."""
         if self._model is None:
             return
-        if self._sample is not None and self._sample.activations is not None:
-            self._sample.activations.leave()
-            self._sample.activations = None
-        elif self._sample is None:
+        if self._sample is not None:
+            self._sample.leave()
+            self._sample.activations = self._sample.modes = self._sample.attention = None
+        else:
             self._open(with_activations=False)
 
     @harmless
@@ -206,20 +283,37 @@ class LayerWatch:
         if self._sample is not None and self._sample.gradients.measured:
             self._finish()
         self._drop()
+        changes = self._compare()
         health = self._samples.health(self._parts.layers, self._banks or [])
+        if health is None and self._here and changes:
+            # Steps, and no optimizer came by: that nothing changes is the one thing to say.
+            layers = {each.name: LayerStats(trainable=each.trainable) for each in self._parts.layers}
+            health = LayerHealth(layers=layers)
+        if health is not None:
+            fill_changes(health.layers, changes, self._samples.still)
+            self._extras.fill(health)
         self._since = None
-        self._renew(of_the_start=health is None)
+        self._renew(of_the_start=self._samples.count == 0)
+        # An epoch has as many steps as the one before, as a rule.
+        self._steps, self._here, self._end_at = self._steps + self._here, 0, self._here or NEVER
         self._open(with_activations=True)
         return health
 
+    @harmless
+    def read_loop(self) -> Loop | None:
+        """Return what the loop did since the last call; to be called before `read`."""
+        return None if self._model is None else self._loop.read()
+
     def _drop(self) -> None:
-        if self._sample is not None and self._sample.activations is not None:
-            self._sample.activations.leave()
-        self._sample, self.left = None, NEVER
+        if self._sample is not None:
+            self._sample.leave()
+        self._sample = None
+        self._wait(NEVER)
 
     def close(self) -> None:
         """Take everything out of the model and the optimizers."""
         self._drop()
+        self._loop.close()
         self._model = None
         for hook in self._hooks:
             hook.remove()

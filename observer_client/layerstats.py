@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from observer_client.figures import FIGURES, Group
@@ -40,17 +40,22 @@ class Samples:
         """Samples with outputs of layers among ``count``."""
         self.varies: dict[str, torch.Tensor] = {}
         self._samples: list[tuple[list[Reading], list[Group]]] = []
+        self._numbers: list[int] = []
+        self._with_gradient: set[str] = set()
         self._peaks: dict[int, tuple[Bank, Any]] = {}
 
-    def add(self, readings: list[Reading], groups: list[Group]) -> None:
-        """Add a sampled step."""
+    def add(self, readings: list[Reading], groups: list[Group], step: int) -> None:
+        """Add a sampled step, whose number since the start of training is ``step``."""
         self.count += 1
         self.full += bool(groups)
         self._samples.append((readings, groups))
+        self._numbers.append(step)
+        for each in readings:
+            self._with_gradient |= each.seen
         if len(self._samples) > MOST:
             for dropped, _ in self._samples[1::2]:
                 self._remember_peaks(dropped)
-            self._samples = self._samples[::2]
+            self._samples, self._numbers = self._samples[::2], self._numbers[::2]
             self.stride *= 2
 
     def _remember_peaks(self, readings: Iterable[Reading]) -> None:
@@ -79,6 +84,7 @@ class Samples:
         for bank, norms, shares in weights:
             _fill_weights(found.layers, bank, reader.take(norms), shares, reader)
         self._fill_gradients(found.layers, reader)
+        self._fill_holders(found.layers)
         self._fill_activations(found, reader)
         # The very first step alone says nothing: below a last layer that begins at zero no gradient flows yet.
         if self.count > 1 or not self._of_the_start:
@@ -88,11 +94,13 @@ class Samples:
 
     def _fill_gradients(self, layers: dict[str, LayerStats], reader: _Reader) -> None:
         norms: dict[str, list[float]] = {}
-        for readings, _ in self._samples:
+        for step, (readings, _) in zip(self._numbers, self._samples, strict=True):
             for each in readings:
                 for name, norm in zip(each.bank.names, reader.take(each.gradients), strict=True):
                     if name in each.seen and (math.isfinite(norm) or not each.scaled):
                         norms.setdefault(name, []).append(norm)
+                        if not math.isfinite(norm) and layers[name].first_non_finite_step is None:
+                            layers[name].first_non_finite_step = step
                 if each.updates is not None:
                     for name, ratio in zip(each.bank.names, reader.take(each.updates), strict=True):
                         if name in each.updated and not (math.isnan(ratio) or ratio == math.inf):
@@ -106,6 +114,22 @@ class Samples:
             stats.gradient_norm_mean, stats.gradient_norm_std = total.mean, total.std
             stats.gradient_norm_max = peak_norm if math.isnan(peak_norm) else max(total.high, peak_norm)
             stats.non_finite_gradients = total.non_finite + (not math.isfinite(peak_norm))
+
+    def _fill_holders(self, layers: dict[str, LayerStats]) -> None:
+        readings = [each for found, _ in self._samples for each in found]
+        if not readings:
+            return
+        held = {name for each in readings for name in each.held}
+        for name, stats in layers.items():
+            if stats.trainable:
+                stats.optimized = name in held
+                if name in held:
+                    stats.no_gradient = name not in self._with_gradient
+
+    @property
+    def still(self) -> set[str]:
+        """Layers that an optimizer steps with a learning rate of zero."""
+        return {name for found, _ in self._samples for each in found for name in each.still}
 
     def _fill_activations(self, found: LayerHealth, reader: _Reader) -> None:
         rows: dict[str, list[dict[str, float]]] = {}
@@ -211,3 +235,13 @@ def _flag_dead(layers: dict[str, LayerStats]) -> None:
     for each in layers.values():
         if each.has_frozen_output is not None and each.weight_sparsity is not None:
             each.is_dead = each.has_frozen_output and each.weight_sparsity > DEAD_WEIGHTS
+
+
+def fill_changes(
+    layers: dict[str, LayerStats], changes: Sequence[tuple[Bank, torch.Tensor, set[str]]], still: Collection[str]
+) -> None:
+    """Write what `updates.Fingerprints` found, but for layers that are ``still`` on purpose. Waits for the devices."""
+    for bank, counts, known in changes:
+        for name, count in zip(bank.names, counts.tolist(), strict=True):
+            if name in known and name not in still:
+                layers[name].unchanged = count == 0

@@ -85,7 +85,8 @@ class Bank:
         # Made here, where waiting is allowed, and not at a step: the way to a device is a wait.
         self._places = torch.tensor([place for place, _ in pairs], device=device)
         self._rows = torch.tensor([row for _, row in pairs], device=device)
-        self._nothing = torch.zeros((), device=device)
+        self.nothing = torch.zeros((), device=device)
+        """A zero."""
 
     def live(self) -> list[torch.nn.Parameter | None]:
         """Return the parameters, None for one that is gone."""
@@ -94,13 +95,16 @@ class Bank:
     def squares(self, tensors: Sequence[torch.Tensor | None]) -> torch.Tensor:
         """Return the squared L2 norm of each of ``tensors``, [parameters]; None counts 0."""
         norms = iter(norms_of([each for each in tensors if each is not None]))
-        stacked = _torch().stack([self._nothing if each is None else next(norms) for each in tensors])
+        stacked = _torch().stack([self.nothing if each is None else next(norms) for each in tensors])
         return stacked * stacked
 
     def by_layer(self, squares: torch.Tensor) -> torch.Tensor:
         """Return the norm of each layer, [layers], of the squares of its parameters."""
-        sums = squares.new_zeros(len(self.names))
-        return sums.index_add_(0, self._rows, squares.index_select(0, self._places)).sqrt_()
+        return self.sums(squares).sqrt_()
+
+    def sums(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of each layer, [layers], of what belongs to its parameters, [parameters]."""
+        return values.new_zeros(len(self.names)).index_add_(0, self._rows, values.index_select(0, self._places))
 
 
 def banks(layers: Sequence[Layer]) -> list[Bank]:

@@ -6,7 +6,6 @@ import atexit
 import itertools
 import os
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+from observer_client import forks, signals
 from observer_client.config import ObserverConfig
 from observer_client.environment import devices
 from observer_client.epochs import EpochWriter
@@ -34,8 +34,6 @@ from observer_client.window import snapshot, told
 
 if TYPE_CHECKING:
     import torch
-
-_observers: weakref.WeakSet[Observer] = weakref.WeakSet()
 
 
 class Observer:
@@ -77,8 +75,8 @@ class Observer:
         self._device_told = False
         self._exit: tuple[str, str | None] = ("finished", None)
         self._ended = False
-        self._epochs = EpochWriter(self.config)
-        self._layers = self._epochs.layers
+        self._epochs = EpochWriter(self.config, self._steps)
+        self._layers, self._signals = self._epochs.layers, self._epochs.signals
         self._rates = RateReader()
         self._model = ModelWatch(lambda found: self._write("architecture", found))
         self._recording: Recording | None = None
@@ -94,7 +92,7 @@ class Observer:
         config = self.config
         self._recording = Recording(config, opening(self.key, config, **names), self._progress)
         self._live = True
-        _observers.add(self)
+        forks.living.add(self)
         atexit.register(self._at_exit)
         if config.track_profiler:
             silence_kineto()
@@ -135,6 +133,8 @@ class Observer:
             self._rates.find(model)
         if self.config.track_layer_health:
             self._layers.watch(model)
+        if self.config.track_phases:
+            self._signals.phases.watch(model)
 
     @harmless
     def _use_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
@@ -148,6 +148,12 @@ class Observer:
         if given is not None and not isinstance(given, Mapping):
             given = vars(values)
         self._write("update", {"hyperparameters": {**(given or {}), **more}})
+
+    data = signals.data
+    watch_data = signals.watch_data
+    observe_predictions = signals.observe_predictions
+    observe_scaler = signals.observe_scaler
+    clip_grad_norm_ = signals.clip_grad_norm_
 
     def should_profile(self, step: int) -> bool:
         """Say whether to call `profile_step` for this step: once an epoch, at ``config.profile_at_step``.
@@ -181,11 +187,14 @@ class Observer:
         try:
             output = model(x, y) if criterion is None and takes_targets(model) else model(x)
             logits, loss = loss_of(output, y, criterion)
+            self._layers.note_loss(loss, y)
             profile.mark("forward_pass")
             loss.backward() if backward is None else backward(loss)
             profile.mark("backward_pass")
         finally:
             self._end_profile(profile)
+        if self.config.track_per_class_metrics:
+            self.observe_predictions(logits, y, split="train")
         return logits, loss
 
     @harmless
@@ -237,7 +246,8 @@ class Observer:
             batch_size = told("batch_size", batch_size)
         self._layers.left -= 1
         if self._layers.left < 0:
-            measured = self._layers.turn(now)
+            measured = self._layers.turn(now, loss)
+            self._steps.late = perf_counter()
             norm = snapshot(measured) if norm is None else norm
         fresh.append((now, loss if type(loss) is float else snapshot(loss), batch_size, norm, rate, clipped))
         if len(fresh) >= COLLECT_AT:
@@ -336,7 +346,7 @@ class Observer:
     def _leave(self) -> None:
         """Take back everything that was hung into the process."""
         atexit.unregister(self._at_exit)
-        _observers.discard(self)
+        forks.living.discard(self)
         for part in (self._tap, self._crashes, self._epochs, self._rates):
             if part is not None:
                 part.close()
@@ -385,13 +395,3 @@ class Observer:
 
 def _silent() -> Observer:
     return Observer(config=ObserverConfig(mode="disabled"))
-
-
-def _after_fork() -> None:
-    for observer in list(_observers):
-        observer._forked()
-    _observers.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

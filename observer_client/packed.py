@@ -23,6 +23,7 @@ from observer_client.record import (
     Epoch,
     Gradients,
     LayerStats,
+    Loop,
     Loss,
     Memory,
     OperationShare,
@@ -31,20 +32,29 @@ from observer_client.record import (
     System,
     Throughput,
 )
+from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases
 
 MAGIC = b"MLD1"
 FLOAT32_MAX = 3.4028234663852886e38
 
 LAYER_FIELDS = tuple(each.name for each in fields(LayerStats))
 SERIES = tuple(each.name for each in fields(Steps))
+CLASS_SERIES = tuple(
+    (f"classes.{split}.{each.name}", split, each.name) for split in ("train", "val") for each in fields(ClassCounts)
+)
+"""Counts by class, kept as series: the series' name, the split and the field."""
 _GROUPS: tuple[tuple[str, type[Any], frozenset[str]], ...] = (
     ("loss", Loss, frozenset({"val"})),
     ("throughput", Throughput, frozenset()),
     ("memory", Memory, frozenset()),
     ("system", System, frozenset()),
     ("gradients", Gradients, frozenset()),
+    ("loop", Loop, frozenset()),
     ("profiler", Profile, frozenset({"per_layer", "operation_categories"})),
     ("carbon_emissions", Carbon, frozenset()),
+    ("phases", Phases, frozenset()),
+    ("data", DataFigures, frozenset()),
+    ("loss_scale", LossScale, frozenset()),
 )
 _SCALARS = tuple(
     (group, tuple(each.name for each in fields(kind) if each.name not in skipped)) for group, kind, skipped in _GROUPS
@@ -62,7 +72,8 @@ class Layout:
 
     ``missing`` holds flat indexes (field * len(layers) + layer) of cells that were not logged.
     ``correlations`` names pairs of layers, ``profiled`` the layers of the profiler's ``pct_total``.
-    ``series`` pairs a name of `SERIES` with its length; ``gaps`` are indexes into the tail that were not logged.
+    ``series`` pairs a name of `SERIES` or `CLASS_SERIES` with its length; ``gaps`` are indexes into the tail that were
+    not logged.
     """
 
     scalars: tuple[str, ...]
@@ -94,7 +105,13 @@ def pack(epoch: Epoch) -> bytes:
     cells = [getattr(each, name) for name in used for each in stats]
     profiled = [each for each in (epoch.profiler.per_layer if epoch.profiler else []) if each.pct_total is not None]
     pairs = [each for each in (epoch.layer_health.correlations if epoch.layer_health else []) if _known(each)]
-    series = {name: values for name in SERIES if (values := getattr(epoch.steps, name, None))}
+    series: dict[str, list[Any]] = {name: values for name in SERIES if (values := getattr(epoch.steps, name, None))}
+    if epoch.classes:
+        series |= {
+            name: values
+            for name, split, own in CLASS_SERIES
+            if (values := getattr(epoch.classes.get(split), own, None))
+        }
     tail = [each.pct_total for each in profiled] + [each.correlation for each in pairs]
     tail += [value for values in series.values() for value in values]
     layout = {

@@ -17,8 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases
+
 FORMAT = 1
 """Version of this format. Raised when a field changes its meaning, not when one is added."""
+
+HISTOGRAM_EDGES = tuple(10 ** (half / 2) for half in range(-24, 9))
+"""Absolute values that divide the 34 bins of a histogram: two a decade, from 1e-12 to 1e4. Smaller numbers, zero
+included, fall into the first bin; larger ones, infinity and NaN into the last."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +48,13 @@ class Throughput:
     samples_processed: float | None = None
     batches_per_second: float | None = None
     data_wait_seconds: float | None = None
+    """Seconds that the steps of the window waited for batches, where they came through `Observer.data`."""
+    data_wait_share: float | None = None
+    """Share of the steps' time spent waiting for batches."""
+    data_wait_steps: int | None = None
+    """How many waits the share was measured on."""
+    data_wait_estimated: bool | None = None
+    """Whether the share is that from the end of a step to the next forward pass, of sampled steps."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +68,8 @@ class Memory:
     gpu_reserved_mb: float | None = None
     gpu_peak_mb: float | None = None
     gpu_total_mb: float | None = None
+    gpu_used_mb: float | None = None
+    """Of the whole device, other processes included."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,7 +130,19 @@ class LayerStats:
     activation_saturation: float | None = None
     output_change: float | None = None
     attention_entropy: float | None = None
+    """Mean over heads of the entropy of the attention weights, over that of looking at all keys alike: 0 to 1."""
+    attention_entropy_min: float | None = None
+    attention_entropy_max: float | None = None
+    """Of the heads: the one with the narrowest look, and the one with the widest."""
+    first_non_finite_step: int | None = None
+    """First sampled step whose gradient was NaN or infinite, counted since the start of training."""
     trainable: bool | None = None
+    optimized: bool | None = None
+    """Whether an optimizer that was seen to step holds any of its trainable parameters."""
+    no_gradient: bool | None = None
+    """Whether an optimizer stepped the layer, and at no sampled step any of its parameters had a gradient."""
+    unchanged: bool | None = None
+    """Whether its trainable parameters are to the bit what they were at the end of the last window."""
     has_vanishing_gradients: bool | None = None
     is_dead: bool | None = None
     has_frozen_output: bool | None = None
@@ -131,8 +158,39 @@ class LayerCorrelation:
 
 @dataclass(slots=True, kw_only=True)
 class LayerHealth:
+    """Histograms are by layer, counts of the bins between `HISTOGRAM_EDGES`; they are not packed."""
+
     layers: dict[str, LayerStats] = field(default_factory=dict)
     correlations: list[LayerCorrelation] = field(default_factory=list)
+    gradient_histograms: dict[str, list[int]] = field(default_factory=dict)
+    activation_histograms: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Loop:
+    """What the training loop was seen to do in the sampled steps of one window. A fact, or not looked at: None."""
+
+    backward_passes: int | None = None
+    optimizer_steps: int | None = None
+    other_optimizer_steps: int | None = None
+    """Steps of optimizers that hold parameters of the model, or none; all three count until one has stepped twice."""
+    gradients_kept: bool | None = None
+    """Whether the gradients of one optimizer step were there, untouched, when the next backward pass came."""
+    evaluating_modules: int | None = None
+    """Dropout and batch normalization in evaluation mode in a training pass of a model that was all in that mode."""
+    validating_in_training_mode: bool | None = None
+    """Whether all passes without gradients after the window's last step ran with dropout or batch normalization on."""
+    losses_seen: int | None = None
+    """Losses whose graph was looked at; how many were nothing but:"""
+    cross_entropy: int | None = None
+    binary_cross_entropy: int | None = None
+    squared_error: int | None = None
+    summed: int | None = None
+    """Losses that are a sum over samples, not a mean."""
+    normalized_twice: bool | None = None
+    """Whether a cross-entropy was given probabilities, where it expects logits."""
+    labels_masked: float | None = None
+    """Share of the labels that the cross-entropy of a profiled step leaves out."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -188,10 +246,16 @@ class Epoch:
     memory: Memory | None = None
     system: System | None = None
     gradients: Gradients | None = None
+    loop: Loop | None = None
     profiler: Profile | None = None
     layer_health: LayerHealth | None = None
     carbon_emissions: Carbon | None = None
     steps: Steps | None = None
+    phases: Phases | None = None
+    data: DataFigures | None = None
+    loss_scale: LossScale | None = None
+    classes: dict[str, ClassCounts] = field(default_factory=dict)
+    """By split: ``train`` and ``val``."""
 
 
 @dataclass(slots=True, kw_only=True)

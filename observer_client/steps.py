@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from observer_client.guard import harmless
-from observer_client.window import Window
+from observer_client.window import Window, snapshot
 
 COLLECT_AT = 256
 
@@ -24,6 +24,9 @@ class StepBook:
     def __init__(self, limit: int) -> None:
         self.fresh: deque[tuple[float, Any, Any, Any, Any, Any]] = deque()
         """Steps as (clock, loss, batch size, gradient norm, learning rate, clipped), values as snapshots."""
+        self.late = 0.0
+        """Clock when the last work of our own between two steps was over."""
+        self._clips: deque[tuple[int, Any, Any]] = deque(maxlen=COLLECT_AT)
         self._limit = limit
         self._window = Window(0, limit)
         # Reentrant: a signal handler that ends the run may interrupt a step.
@@ -52,9 +55,20 @@ class StepBook:
 
     @harmless
     def _take(self, now: float, loss: Any, batch_size: Any, norm: Any, rate: Any, clipped: Any) -> None:
+        if self._clips and self._clips[0][0] <= self._window.first + len(self._window):
+            _, told, was_clipped = self._clips.popleft()
+            norm = told if norm is None else norm
+            clipped = was_clipped if clipped is None else clipped
         self._window.add(now, loss, batch_size, norm, rate)
         if clipped is not None:
             self._window.note_clipping(clipped)
+
+    def clip(self, norm: Any, clipped: Any) -> None:
+        """Note the gradient norm of the step that is under way, and whether it was clipped; the last call counts."""
+        number = self.total
+        while self._clips and self._clips[-1][0] >= number:
+            self._clips.pop()
+        self._clips.append((number, snapshot(norm), clipped if clipped.device.type != "cpu" else bool(clipped)))
 
     def begin(self) -> None:
         """Say that a step begins now: for the first one of a run nothing else tells."""

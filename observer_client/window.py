@@ -246,9 +246,13 @@ class Window:
             norm_mean=total.mean if total else None, norm_max=total.high if total else None, clipped_share=share
         )
 
+    def busy(self) -> float:
+        """Return the seconds of the steps, validation not included."""
+        return sum(bucket.seconds for bucket in self._buckets)
+
     def throughput(self) -> Throughput | None:
         """Return samples and batches per second over the steps, validation not included."""
-        seconds = sum(bucket.seconds for bucket in self._buckets)
+        seconds = self.busy()
         samples = None if self._samples is None else float(self._samples)
         if not len(self):
             return None

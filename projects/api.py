@@ -33,6 +33,14 @@ def own_project(request: Request, project_id: int) -> Project:
     return project
 
 
+def changeable_project(request: Request, project_id: int) -> Project:
+    """Return the project if the caller may change how it judges: an owner, or a key that reads and writes."""
+    project = visible_project(request, project_id)
+    if request.auth is None and not is_owner(project, request.user):
+        raise NotAllowed("Only an owner of the project may do this.")
+    return project
+
+
 class ProjectList(ListAPIView):
     serializer_class = ProjectOut
     open_to_ingest_keys = True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils.timezone import now
 
@@ -49,7 +50,18 @@ class Project(models.Model):
     )
     profile = models.CharField(max_length=10, choices=Profile.choices, default=Profile.ROBUST)
     thresholds = models.JSONField(default=dict, blank=True, help_text="Thresholds that differ from the defaults.")
-    disabled_checks = models.JSONField(default=list, blank=True, help_text="Ids of checks that are switched off.")
+    disabled_checks = models.JSONField(
+        default=list, blank=True, help_text="Ids of checks, and categories, that are switched off."
+    )
+    severities = models.JSONField(default=dict, blank=True, help_text="Severities that differ, by id of the check.")
+    baseline = models.CharField(
+        max_length=100, blank=True, help_text="Baseline of sessions that name no task; empty for none."
+    )
+    resolve_after = models.PositiveSmallIntegerField(
+        default=3,
+        validators=[MaxValueValidator(50)],
+        help_text="A problem is resolved after so many sessions without it in a row; 0: only by people.",
+    )
 
     objects = ProjectQuerySet.as_manager()
 
@@ -111,3 +123,43 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}… ({self.get_kind_display()})"
+
+
+class Baseline(models.Model):
+    """What is usual for a task of a project: see `diagnostics.engine.Baseline`. Of a pinned session, a snapshot."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="baselines")
+    name = models.CharField(max_length=100, help_text="The task that sessions name.")
+    metric = models.CharField(max_length=100, default="accuracy")
+    direction = models.CharField(max_length=10, choices=[("higher", "higher"), ("lower", "lower")], blank=True)
+    value = models.FloatField()
+    epochs = models.PositiveBigIntegerField(null=True, blank=True)
+    parameters = models.PositiveBigIntegerField(null=True, blank=True)
+    source = models.CharField(max_length=300, blank=True, help_text="Where the figures come from.")
+    created = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="projects_one_baseline_per_task")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PolicyChange(models.Model):
+    """One setting of a project that somebody changed. Rows are only ever added."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="policy_changes")
+    at = models.DateTimeField(default=now)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    by = models.CharField(max_length=200, help_text="Who it was, also when the account is gone.")
+    setting = models.CharField(max_length=250, help_text="As thresholds.loss_explosion_ratio.")
+    old = models.JSONField(null=True, blank=True)
+    new = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [models.Index(fields=["project", "-at", "-id"], name="projects_policy_history")]
+
+    def __str__(self) -> str:
+        return f"{self.setting} of {self.project_id}"

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
 from observer_client.record import plain
-from projects.models import ApiKey, KeyKind, Project
+from projects.models import ApiKey, Baseline, KeyKind, PolicyChange, Profile, Project
 from projects.services import NAME_LENGTH, NotAllowed, NotFound, Refused, Taken
 
 logger = logging.getLogger(__name__)
@@ -96,6 +96,39 @@ class ProjectOut(serializers.ModelSerializer):
 
     def get_url(self, project: Project) -> str:
         return str(self.context["request"].build_absolute_uri(project.get_absolute_url()))
+
+
+class PolicySettings(serializers.Serializer):
+    """By what sessions are judged. Everything is optional; the engine says what is wrong with it."""
+
+    profile = serializers.ChoiceField(Profile.choices, required=False, allow_null=True)
+    thresholds = serializers.JSONField(required=False, help_text="Numbers by name of the threshold.")
+    disable = serializers.JSONField(required=False, help_text="Ids of checks, and categories, to leave out.")
+    severity = serializers.JSONField(required=False, help_text="critical, warning or info by id of the check.")
+    baseline = serializers.CharField(required=False, allow_blank=True, allow_null=True)
+
+
+class PolicyChangeOut(serializers.ModelSerializer):
+    class Meta:
+        model = PolicyChange
+        fields = ["id", "at", "by", "setting", "old", "new"]
+
+
+class BaselineIn(serializers.Serializer):
+    """What is usual for a task; direction and metric have defaults, the rest may be unknown."""
+
+    value = serializers.FloatField()
+    metric = serializers.CharField(required=False, help_text='"accuracy", "loss", "train_loss" or a validation metric.')
+    direction = serializers.ChoiceField(["higher", "lower"], required=False)
+    epochs = serializers.IntegerField(required=False, allow_null=True)
+    parameters = serializers.IntegerField(required=False, allow_null=True)
+    source = serializers.CharField(required=False, allow_blank=True)
+
+
+class BaselineOut(serializers.ModelSerializer):
+    class Meta:
+        model = Baseline
+        fields = ["name", "metric", "direction", "value", "epochs", "parameters", "source", "created"]
 
 
 class KeyIn(serializers.Serializer):

@@ -323,6 +323,15 @@ def slow_loader(from_share: float, seconds: float) -> Callable[[Setup], None]:
     return twist
 
 
+def slow_steps(from_share: float, seconds: float) -> Callable[[Setup], None]:
+    """Return a twist: each step computes ``seconds`` longer once ``from_share`` of the run is done."""
+
+    def twist(setup: Setup) -> None:
+        setup.on_step.append(lambda step, _: time.sleep(seconds) if step >= from_share * setup.steps else None)
+
+    return twist
+
+
 def memory_leak(setup: Setup) -> None:
     """Some 400 MB over the run, kept as a list of results that nobody reads."""
     kept: list[Tensor] = []

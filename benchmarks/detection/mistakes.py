@@ -182,7 +182,7 @@ DATA: list[Row] = [
     ),
     (
         "machine slows down a little",
-        in_turn(inject.slow_loader(from_share=0.0, seconds=0.02), inject.slow_loader(from_share=0.5, seconds=0.003)),
+        in_turn(inject.slow_steps(from_share=0.0, seconds=0.02), inject.slow_steps(from_share=0.5, seconds=0.003)),
         "fail-slow throughput-degradation slow-step",
         "slow-epoch",
         (at.cancer_mlp,),

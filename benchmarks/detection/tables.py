@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.detection import anomaly_area
 from benchmarks.detection.figures import FaultFigures, Share, Summary, by_kind, false_alarms
 from benchmarks.detection.judging import HOST_NOISE, Verdict
 from benchmarks.detection.scenario import Part
@@ -34,7 +35,8 @@ def summary_table(part: Part, judged: Judged) -> str:
     rows = [
         [name.strip(), goal, *(column[place] for column in columns)] for place, (name, goal) in enumerate(GOALS.items())
     ]
-    return f"## {part.capitalize()} part\n\n" + _table(["", "goal", *judged], rows)
+    figures = f"## {part.capitalize()} part\n\n" + _table(["", "goal", *judged], rows)
+    return figures + anomaly_area.line(next(iter(judged.values())))
 
 
 def _column(summary: Summary) -> list[str]:

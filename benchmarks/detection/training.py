@@ -101,11 +101,11 @@ def train(setup: Setup, observer: Observer) -> None:
         for hook in setup.on_epoch:
             hook(epoch)
         if not setup.flush_every:
-            observer.flush(validate(setup))
+            observer.flush(validate(setup, observer))
 
 
 @torch.no_grad()
-def validate(setup: Setup) -> dict[str, float]:
+def validate(setup: Setup, observer: Observer) -> dict[str, float]:
     """Return loss and, where the task has one, accuracy on the validation data."""
     if setup.val is None:
         return {}
@@ -114,6 +114,7 @@ def validate(setup: Setup) -> dict[str, float]:
     output = setup.model(inputs)
     metrics = {"val_loss": float(setup.criterion(output, targets))}
     if setup.accuracy is not None:
+        observer.observe_predictions(output, targets)
         metrics["val_acc"] = setup.accuracy(output, targets)
     return metrics
 
@@ -129,6 +130,9 @@ class _Loop:
         self.loader = setup.loader(setup) if setup.loader else setup.batches()
         self.step = self.epoch = 0
         observer.register_model(setup.model, self.optimizer)
+        observer.watch_data(setup.train, setup.val)
+        if setup.scaler is not None:
+            observer.observe_scaler(setup.scaler)
         observer.log_hyperparameters(
             {
                 "learning_rate": setup.rate,
@@ -145,7 +149,7 @@ class _Loop:
         for micro_batches in _grouped(self.loader, self.setup.accumulate):
             self._step(micro_batches)
             if self.setup.flush_every and self.step % self.setup.flush_every == 0:
-                self.observer.flush(validate(self.setup))
+                self.observer.flush(validate(self.setup, self.observer))
                 self.setup.train_mode(self.setup.model)
         self.epoch += 1
 

@@ -7,13 +7,18 @@ the guide's section 4.1.
 from __future__ import annotations
 
 from diagnostics.engine import checks as _checks  # noqa: F401  (fills CHECKS)
+from diagnostics.engine.baseline import DIRECTIONS, Baseline
+from diagnostics.engine.baseline import SHIPPED as BASELINES
 from diagnostics.engine.callables import on_architecture, on_epochs, on_logs
 from diagnostics.engine.insight import EpochTrend, LayerHighlight, SustainabilityInsight
 from diagnostics.engine.issue import IssueCategory, IssueData, IssueSeverity, compute_health_score
+from diagnostics.engine.policy import Policy
+from diagnostics.engine.refusals import InvalidSetting, alike
 from diagnostics.engine.registry import CHECKS, Check, Profile, Scope
 from diagnostics.engine.report import ENGINE_VERSION, Report, diagnose, run_diagnostics
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
+from diagnostics.engine.thresholds import grouped as grouped_thresholds
 
 check_loss_divergence = on_epochs("loss-divergence")
 check_loss_explosion = on_epochs("loss-explosion")
@@ -60,7 +65,27 @@ check_learning_rate_schedule = on_epochs("learning-rate-schedule")
 check_loss_spike = on_epochs("loss-spike")
 check_oscillation = on_epochs("oscillation")
 check_weight_collapse = on_epochs("weight-collapse")
+check_amp_overflow = on_epochs("amp-overflow")
+check_class_imbalance = on_epochs("class-imbalance")
+check_clipping_fraction = on_epochs("clipping-fraction")
+check_data_leakage = on_epochs("data-leakage")
+check_fail_slow = on_epochs("fail-slow")
+check_gpu_memory_pressure = on_epochs("gpu-memory-pressure")
+check_gpu_underutilized = on_epochs("gpu-underutilized")
+check_input_bound = on_epochs("input-bound")
+check_input_scale = on_epochs("input-scale")
+check_padding_waste = on_epochs("padding-waste")
+check_slow_step = on_epochs("slow-step")
+check_anomalous_epoch = on_epochs("anomalous-epoch")
 check_unintended_freeze = on_architecture("unintended-freeze")
+check_parameters_not_updated = on_epochs("parameters-not-updated")
+check_optimizer_misses_parameters = on_epochs("optimizer-misses-parameters")
+check_missing_zero_grad = on_epochs("missing-zero-grad")
+check_no_gradient = on_epochs("no-gradient")
+check_eval_mode_while_training = on_epochs("eval-mode-while-training")
+check_train_mode_while_validating = on_epochs("train-mode-while-validating")
+check_softmax_before_cross_entropy = on_epochs("softmax-before-cross-entropy")
+check_labels_all_masked = on_epochs("labels-all-masked")
 _check_attention_head_count = on_architecture("attention-head-count")
 _check_embedding_dimension = on_architecture("embedding-dimension")
 _check_position_encoding = on_architecture("position-encoding")
@@ -76,15 +101,20 @@ _check_large_kernel = on_architecture("large-kernel")
 _check_early_channel_explosion = on_architecture("early-channel-explosion")
 
 __all__ = [
+    "BASELINES",
+    "Baseline",
     "CHECKS",
     "Check",
+    "DIRECTIONS",
     "DiagnosticThresholds",
     "ENGINE_VERSION",
     "EpochTrend",
+    "InvalidSetting",
     "IssueCategory",
     "IssueData",
     "IssueSeverity",
     "LayerHighlight",
+    "Policy",
     "Profile",
     "Report",
     "Run",
@@ -104,20 +134,30 @@ __all__ = [
     "_check_num_layers",
     "_check_position_encoding",
     "_check_sequence_length",
+    "alike",
     "check_activation_collapse",
     "check_activation_outliers",
+    "check_amp_overflow",
+    "check_anomalous_epoch",
     "check_backward_dominance",
+    "check_class_imbalance",
+    "check_clipping_fraction",
     "check_compute_inefficient_layer",
+    "check_data_leakage",
     "check_dead_neurons",
     "check_dead_relu",
     "check_device_underutilization",
     "check_diminishing_returns",
     "check_early_stop_opportunity",
     "check_error_logs",
+    "check_eval_mode_while_training",
     "check_exploding_gradients",
+    "check_fail_slow",
     "check_first_epoch_blow_up",
     "check_frozen_output",
     "check_fwd_bwd_ratio",
+    "check_gpu_memory_pressure",
+    "check_gpu_underutilized",
     "check_gradient_instability",
     "check_gradient_spike",
     "check_high_carbon_intensity",
@@ -125,6 +165,9 @@ __all__ = [
     "check_high_loss_variance",
     "check_inf_gradients",
     "check_initial_loss",
+    "check_input_bound",
+    "check_input_scale",
+    "check_labels_all_masked",
     "check_learning_rate_schedule",
     "check_learning_rate_too_high",
     "check_learning_rate_too_low",
@@ -134,16 +177,24 @@ __all__ = [
     "check_loss_plateau",
     "check_loss_spike",
     "check_memory_growth",
+    "check_missing_zero_grad",
     "check_nan_in_loss",
+    "check_no_gradient",
     "check_not_learning",
+    "check_optimizer_misses_parameters",
     "check_oscillation",
     "check_over_parameterized_layer",
     "check_overfitting",
+    "check_padding_waste",
+    "check_parameters_not_updated",
     "check_profiler_hotspot",
     "check_redundant_layers",
     "check_saturated_activation",
     "check_slow_epoch",
+    "check_slow_step",
+    "check_softmax_before_cross_entropy",
     "check_throughput_degradation",
+    "check_train_mode_while_validating",
     "check_unintended_freeze",
     "check_update_ratio",
     "check_vanishing_gradients",
@@ -151,5 +202,6 @@ __all__ = [
     "check_weight_collapse",
     "compute_health_score",
     "diagnose",
+    "grouped_thresholds",
     "run_diagnostics",
 ]

@@ -18,6 +18,8 @@ _UNSTABLE = ("learning-rate-too-high", "first-epoch-blow-up", *_LOST, *_UNRULY, 
 _UNTRAINED = ("learning-rate-too-low", "update-ratio", *_IDLE)
 _CUT_OFF = ("redundant-layers", *_UNTRAINED)
 
+_STILL = ("learning-rate-too-low", "update-ratio", "vanishing-gradients", *_IDLE)
+
 SYMPTOMS: dict[str, tuple[str, ...]] = {
     # Exact facts about the code: whatever else is seen may follow from them.
     "labels-all-masked": (*_LOST, *_IDLE, "no-gradient", "vanishing-gradients", "parameters-not-updated"),
@@ -25,7 +27,7 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "amp-overflow": ("parameters-not-updated", *_LOST, *_SPIKES, *_UNTRAINED),
     "parameters-not-updated": (*_MUTE, *_UNTRAINED),
     "missing-zero-grad": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
-    "softmax-before-cross-entropy": ("vanishing-gradients", *_UNTRAINED),
+    "softmax-before-cross-entropy": ("loss-below-minimum", "vanishing-gradients", *_UNTRAINED),
     "loss-below-minimum": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
     "data-leakage": ("overfitting",),
     "class-imbalance": ("overfitting", *_WASTE),
@@ -75,6 +77,8 @@ settings, settings before layers, layers before events of the loss, and these be
 its own if it explains others, and a word in a group above if others explain it.
 """
 
+_CATCH_ALL = "anomalous-epoch"
+
 _LEAD = 3
 # Epochs by which a symptom may be seen before its cause: losses begin to swing before they explode.
 
@@ -107,6 +111,16 @@ def explain(issues: Sequence[IssueData]) -> None:
     ends = [_line(issue, by_id)[-1] for issue in issues]
     for issue, end in zip(issues, ends, strict=True):
         issue.caused_by = None if issue.caused_by is None else end
+    _explain_anomalies(issues)
+
+
+def _explain_anomalies(issues: Sequence[IssueData]) -> None:
+    """Let an unusual epoch follow from whatever else is wrong: it stands for itself only if nothing else is."""
+    causes = [issue for issue in issues if issue.check_id != _CATCH_ALL and issue.severity is not IssueSeverity.info]
+    for issue in issues:
+        if issue.check_id == _CATCH_ALL and issue.caused_by is None and causes:
+            first = min(causes, key=lambda cause: (cause.severity.rank, cause.caused_by is not None))
+            issue.caused_by = first.caused_by or first.check_id
 
 
 def _line(issue: IssueData, by_id: dict[str, IssueData]) -> list[str]:

@@ -7,7 +7,7 @@ give the same run.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diagnostics.engine.curves import Bools, Floats, Ints
-from diagnostics.engine.reading import Reading, number
+from diagnostics.engine.reading import FIXED, Reading, number
 from observer_client.packed import FLOAT32_MAX, LAYER_FIELDS, Layout, open_packed
 
 Singles = npt.NDArray[np.float32]
@@ -65,19 +65,27 @@ def read_blocks(readings: Sequence[Reading], numbers: Sequence[int]) -> list[Blo
 
 def _block(rows: list[int], readings: list[Reading], numbers: list[int]) -> Block:
     first = readings[0]
-    scalars = np.array([[called, *each.scalars.values()] for called, each in zip(numbers, readings, strict=True)])
     series = {
         name: _single_table(range(len(values)), [each.series[name] for each in readings])
         for name, values in first.series.items()
     }
     return Block(
         rows=np.array(rows),
-        scalars=Table(("epoch", *first.scalars), scalars.astype(np.float64), np.ones(scalars.shape, bool)),
+        scalars=_scalars(readings, numbers),
         cells=_cells(tuple(first.layers), [list(each.layers.values()) for each in readings]),
         profiled=_single_table(first.profiled, [list(each.profiled.values()) for each in readings]),
         correlations=_single_table(first.correlations, [list(each.correlations.values()) for each in readings]),
         series=series,
     )
+
+
+def _scalars(readings: list[Reading], numbers: list[int]) -> Table:
+    named = dict.fromkeys(chain.from_iterable(each.named for each in readings))
+    labels = "epoch", *FIXED, *named
+    rows = [[called, *each.fixed, *map(each.named.get, named)] for called, each in zip(numbers, readings, strict=True)]
+    values, seen = _numbers([rows], (len(rows), len(labels)))
+    kept = np.flatnonzero(seen.any(axis=0))
+    return Table(tuple(labels[index] for index in kept), values[:, kept], seen[:, kept])
 
 
 def _cells(layers: tuple[str, ...], statistics: list[list[tuple[Any, ...]]]) -> Cells:
@@ -92,7 +100,8 @@ def _cells(layers: tuple[str, ...], statistics: list[list[tuple[Any, ...]]]) -> 
     )
 
 
-def _numbers(nested: list[list[tuple[Any, ...]]], shape: tuple[int, ...]) -> tuple[Floats, Bools]:
+def _numbers(nested: Iterable[Iterable[Iterable[Any]]], shape: tuple[int, ...]) -> tuple[Floats, Bools]:
+    """Return the cells of rows of rows as numbers, and which of them were logged."""
     cells: list[Any] = list(chain.from_iterable(chain.from_iterable(nested)))
     try:
         values = np.array(cells, dtype=np.float64)
@@ -104,14 +113,14 @@ def _numbers(nested: list[list[tuple[Any, ...]]], shape: tuple[int, ...]) -> tup
         values = np.array(cells, dtype=np.float64)
     seen = np.ones(len(cells), bool)
     # What was not logged became NaN; a NaN that was logged stays seen.
-    seen[[index for index in np.flatnonzero(np.isnan(values)).tolist() if cells[index] is None]] = False
+    nans = np.flatnonzero(np.isnan(values))
+    seen[nans] = [cells[index] is not None for index in nans.tolist()]
     return values.reshape(shape), seen.reshape(shape)
 
 
 def _single_table(labels: Any, rows: list[list[float | None]]) -> Table:
     names = tuple(labels)
-    values = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
-    seen = np.array([[cell is not None for cell in row] for row in rows], bool).reshape(values.shape)
+    values, seen = _numbers([rows], (len(rows), len(names)))
     return Table(names, single(values), seen)
 
 

@@ -7,6 +7,7 @@ empty ones.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ _ONE_SIGMA = 0.6827
 
 _NOTHING = slice(0, 0)
 
+_SORTED = 500
+# Up to this length sorting costs no more than finding two of the values.
+
 _LONGEST = 400
 # Pairs grow with the square of the length; a trend of 400 points is the trend of the series.
 
@@ -33,6 +37,27 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
+def median(values: Floats) -> float:
+    """Return what `numpy.median` does of numbers without NaN, at a fifth of its price; NaN of nothing."""
+    if not values.size:
+        return math.nan
+    half = values.size // 2
+    ordered = np.sort(values)
+    return float(ordered[half]) if values.size % 2 else float((ordered[half - 1] + ordered[half]) / 2)
+
+
+def quantile(values: Floats, share: float) -> float:
+    """Return what `numpy.quantile` does of numbers without NaN, at a tenth of its price. Raises IndexError for none."""
+    place = share * (values.size - 1)
+    below = int(place)
+    if below + 1 >= values.size:
+        return float(values.max())
+    ordered = np.partition(values, (below, below + 1)) if values.size > _SORTED else np.sort(values)
+    low, high = float(ordered[below]), float(ordered[below + 1])
+    part = place - below
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
+
+
 def robust_sigma(values: Floats) -> float:
     """Return the standard deviation as the median absolute deviation sees it; 0 for fewer than 3 values.
 
@@ -40,7 +65,7 @@ def robust_sigma(values: Floats) -> float:
     """
     if values.size < 3:
         return 0.0
-    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
+    return MAD_TO_SIGMA * median(np.abs(values - median(values)))
 
 
 def noise(values: Floats, event: slice = _NOTHING) -> float:
@@ -50,15 +75,17 @@ def noise(values: Floats, event: slice = _NOTHING) -> float:
     625). Their 68 % quantile is one sigma; it ignores single jumps as the MAD does, and scatters less. What touches
     ``event``, the part that is to be judged, does not count: a jump must not be its own excuse. NaN may be given.
     """
-    touched = np.zeros(values.size, bool)
-    touched[event] = True
     bends = np.abs(values[2:] - 2 * values[1:-1] + values[:-2])
-    bends = bends[np.isfinite(bends) & ~(touched[2:] | touched[1:-1] | touched[:-2])]
+    counts = np.isfinite(bends)
+    start, stop, _ = event.indices(values.size)
+    if start < stop:
+        counts[max(0, start - 2) : stop] = False
+    bends = bends[counts]
     if bends.size < 3:
         return 0.0
     # A few bends may all be small by chance.
     widened = 1 + 2 / bends.size
-    return widened * float(np.quantile(bends, _ONE_SIGMA)) / math.sqrt(6)
+    return widened * quantile(bends, _ONE_SIGMA) / math.sqrt(6)
 
 
 def smooth(values: Floats) -> Floats:
@@ -74,8 +101,8 @@ def slope(values: Floats) -> float:
     y, step = _thin(values)
     if y.size < 2:
         return 0.0
-    low, high = np.triu_indices(y.size, 1)
-    return float(np.median((y[high] - y[low]) / (high - low))) / step
+    low, high = _pairs(y.size)
+    return median((y[high] - y[low]) / (high - low)) / step
 
 
 def rise_p_value(values: Floats) -> float:
@@ -89,7 +116,7 @@ def rise_p_value(values: Floats) -> float:
     n = y.size
     if n < 4:
         return 1.0
-    low, high = np.triu_indices(n, 1)
+    low, high = _pairs(n)
     score = float(np.sign(y[high] - y[low]).sum())
     _, ties = np.unique(y, return_counts=True)
     variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
@@ -115,6 +142,12 @@ def _autocorrelation_factor(values: Floats) -> float:
     correlations[np.abs(correlations) < 1.96 / math.sqrt(n)] = 0
     weights = (n - lags) * (n - lags - 1) * (n - lags - 2)
     return max(1.0, 1 + 2 * float((weights * correlations).sum()) / (n * (n - 1) * (n - 2)))
+
+
+@lru_cache(maxsize=8)
+def _pairs(size: int) -> tuple[Ints, Ints]:
+    low, high = np.triu_indices(size, 1)
+    return low, high
 
 
 def _thin(values: Floats) -> tuple[Floats, float]:

@@ -6,12 +6,16 @@ A page is the docstring of its check. The pages are generated, committed and com
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import Any
 
 from diagnostics.engine.issue import IssueSeverity
 from diagnostics.engine.registry import CHECKS, Check
-from diagnostics.engine.thresholds import DiagnosticThresholds
+from diagnostics.engine.sources import SOURCES
+from diagnostics.engine.thresholds import DiagnosticThresholds, grouped, span
+from diagnostics.engine.uses import readers_of, thresholds_of
 
 _MADE = "<!-- Generated from the source by `python -m diagnostics.engine.docs`. -->\n\n"
 
@@ -26,11 +30,46 @@ def page(check: Check) -> str:
         ("Severity", str(check.severity)),
         ("Tied to", str(check.scope)),
         ("Looks at", ", ".join(_code(need) for need in check.needs)),
-        ("Guide", f"section {check.section}" if check.section else "beyond it"),
+        ("Source", "; ".join(_sources(check))),
         ("Profiles", "the robust profile has an evidence gate" if check.gated else "the same in both profiles"),
     )
     table = "\n".join(f"| {name} | {value} |" for name, value in facts)
-    return f"# {check.title}\n\n{symptom}\n\n| | |\n| --- | --- |\n{table}\n\n{rest}\n"
+    told = f"# {check.title}\n\n{symptom}\n\n| | |\n| --- | --- |\n{table}\n\n{rest}\n"
+    return told + _profiles(check) + _thresholds(check)
+
+
+def _sources(check: Check) -> list[str]:
+    own = [f"guide, section {check.section}"] if check.section else []
+    return [*own, *SOURCES.get(check.id, ())] or ["beyond the guide"]
+
+
+def _profiles(check: Check) -> str:
+    """Return what the two profiles do differently, as far as a machine can tell: "What it does" has the rest."""
+    if check.gated is None:
+        said = "`guide` and `robust` judge alike: there is nothing that noise could explain."
+    else:
+        said = (
+            "`guide` reports whatever the rule finds. `robust`, the default, also asks for the evidence told of above; "
+            "what it holds back is listed with the reason (`mldiag check --verbose`)."
+        )
+    return f"\n## Profiles\n{said}\n"
+
+
+def _thresholds(check: Check) -> str:
+    used = thresholds_of(check)
+    if not used:
+        return "\n## Thresholds\nNone: there is no number to set.\n"
+    declared = {each.name: each for each in fields(DiagnosticThresholds)}
+    rows = "\n".join(
+        f"| `{name}` | {_number(declared[name].default)} {declared[name].metadata['unit']} | "
+        f"{'rule' if by_rule else 'evidence'} | {declared[name].metadata['reason']} |"
+        for name, by_rule in used.items()
+    )
+    return (
+        "\n## Thresholds\nThose of the rule hold in both profiles, those of evidence in `robust` only. "
+        "[All thresholds](../thresholds.md)\n\n"
+        f"| Name | Default | For | Meaning |\n| --- | --- | --- | --- |\n{rows}\n"
+    )
 
 
 def index() -> str:
@@ -49,15 +88,26 @@ def index() -> str:
 
 
 def thresholds_page() -> str:
-    """Return the list of all thresholds, with unit, default and reason."""
-    rows = "\n".join(
-        f"| `{each.name}` | {_number(each.default)} | {each.metadata['unit']} | {each.metadata['reason']} |"
-        for each in fields(DiagnosticThresholds)
-    )
+    """Return the list of all thresholds by group, with unit, default, limits, reason and the checks that read them."""
     return (
-        "# Thresholds\n\nEvery number that decides whether something is an issue. A project or a call may override "
-        f"each.\n\n| Name | Default | Unit | Reason |\n| --- | --- | --- | --- |\n{rows}\n"
+        "# Thresholds\n\nEvery number that decides whether something is an issue. A project, `mldiag.toml` or a call "
+        "may override each. What is called evidence is read by the robust profile alone.\n"
+        + "".join(_group(title, group) for title, group in grouped().items())
     )
+
+
+def _group(title: str, group: Sequence[Field[Any]]) -> str:
+    rows = "\n".join(
+        f"| `{each.name}` | {_number(each.default)} | {each.metadata['unit']} | "
+        f"{span(each.metadata)} | {each.metadata['reason']} | {', '.join(map(_linked, readers_of(each.name)))} |"
+        for each in group
+    )
+    heads = "| Name | Default | Unit | Allowed | Reason | Read by |\n| --- | --- | --- | --- | --- | --- |"
+    return f"\n## {title}\n\n{heads}\n{rows}\n"
+
+
+def _linked(id: str) -> str:
+    return f"[{id}](checks/{id}.md)"
 
 
 def pages() -> dict[str, str]:

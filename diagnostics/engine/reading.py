@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from observer_client.packed import LAYER_FIELDS, SCALARS, SERIES
+from observer_client.packed import CLASS_SERIES, LAYER_FIELDS, SCALARS, SERIES
 from observer_client.record import LayerStats, LogLine, OperationShare
 
 _LARGEST = sys.float_info.max
@@ -32,6 +32,8 @@ def _grouped(names: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:
 
 
 _GROUPS = _grouped(name for name in SCALARS if name not in ("epoch", "attempt"))
+FIXED = ("attempt", *(name for names in _GROUPS.values() for name, _ in names))
+"""The scalar columns of the wire format, in the order of `Reading.fixed`."""
 
 
 @dataclass(slots=True)
@@ -40,7 +42,10 @@ class Reading:
 
     number: int | None
     """None if the epoch does not say which one it is."""
-    scalars: dict[str, float]
+    fixed: list[float | None]
+    """What stands in the columns of `FIXED`."""
+    named: dict[str, float]
+    """The scalar columns whose names are the run's own."""
     layers: dict[str, tuple[Any, ...]]
     profiled: dict[str, float]
     correlations: dict[tuple[str, str], float]
@@ -50,7 +55,7 @@ class Reading:
     def layout(self) -> Hashable:
         """Equal for epochs whose numbers may be stacked."""
         lengths = tuple((name, len(values)) for name, values in self.series.items())
-        return tuple(self.scalars), tuple(self.layers), tuple(self.profiled), tuple(self.correlations), lengths
+        return tuple(self.layers), tuple(self.profiled), tuple(self.correlations), lengths
 
 
 def number(value: Any) -> float | None:
@@ -124,24 +129,26 @@ def read_epoch(epoch: Any) -> Reading | None:
     profiler = get(epoch, "profiler")
     return Reading(
         number=integer(get(epoch, "epoch")),
-        scalars=dict(_scalars(epoch, profiler)),
+        fixed=list(_fixed(epoch)),
+        named=dict(_named(epoch, profiler)),
         layers={name: _statistics(stats) for name, stats in pairs(get(health, "layers"))},
         profiled=dict(_profiled(profiler)),
         correlations=dict(_correlations(health)),
-        series=dict(_series(get(epoch, "steps"))),
+        series=dict(_series(get(epoch, "steps"))) | dict(_counts(get(epoch, "classes"))),
     )
 
 
-def _scalars(epoch: Any, profiler: Any) -> Iterator[tuple[str, float]]:
-    yield "attempt", float(integer(get(epoch, "attempt")) or 0)
+def _fixed(epoch: Any) -> Iterator[float | None]:
+    yield float(integer(get(epoch, "attempt")) or 0)
     for group, names in _GROUPS.items():
         record = get(epoch, group) if group else epoch
-        if record is None:
-            continue
         find = finder(record)
-        for name, own in names:
-            if (value := find(own)) is not None and (value := number(value)) is not None:
-                yield name, value
+        for _, own in names:
+            value = find(own)
+            yield None if value is None else number(value)
+
+
+def _named(epoch: Any, profiler: Any) -> Iterator[tuple[str, float]]:
     for name, metric in pairs(get(get(epoch, "loss"), "val")):
         if (value := number(metric)) is not None:
             yield f"loss.val.{name}", value
@@ -176,6 +183,13 @@ def _series(steps: Any) -> Iterator[tuple[str, list[float | None]]]:
     for name in SERIES:
         if values := [number(value) for value in entries(get(steps, name))]:
             yield name, values
+
+
+def _counts(classes: Any) -> Iterator[tuple[str, list[float | None]]]:
+    if isinstance(classes, Mapping) and classes:
+        for name, split, own in CLASS_SERIES:
+            if values := [number(value) for value in entries(get(classes.get(split), own))]:
+                yield name, values
 
 
 def read_logs(logs: Any) -> tuple[LogLine, ...]:

@@ -82,7 +82,7 @@ class Check:
 
     def missing(self, run: Run) -> list[str]:
         """Return the needed columns of which ``run`` has nothing."""
-        return [need for need in self.needs if not any(run.has(name) for name in need.split(" | "))]
+        return [need for need in self.needs if not run.has(need)]
 
     def __call__(
         self, run: Run, thresholds: DiagnosticThresholds, profile: Profile = Profile.robust
@@ -90,11 +90,17 @@ class Check:
         """Return what the check finds in ``run``, suppressed findings included; nothing if columns are missing."""
         if self.missing(run):
             return []
-        gated = self.gated if profile is Profile.robust else None
         # A run that diverged has numbers at the end of what a float holds; what overflows is infinite, and compared so.
         with np.errstate(over="ignore", invalid="ignore"):
-            issues = [self._issue(finding) for finding in (gated or self.rule)(run, thresholds)]
-        return issues if self.each and profile is Profile.guide else _grouped(issues)
+            return self.found(run, thresholds, profile)
+
+    def found(self, run: Run, thresholds: DiagnosticThresholds, profile: Profile) -> list[IssueData]:
+        """Return the same for a run that has all columns, within the caller's `numpy.errstate`."""
+        gated = self.gated if profile is Profile.robust else None
+        issues = [self._issue(finding) for finding in (gated or self.rule)(run, thresholds)]
+        if len(issues) < 2 or (self.each and profile is Profile.guide):
+            return issues
+        return _grouped(issues)
 
     def _issue(self, found: Finding) -> IssueData:
         return IssueData(

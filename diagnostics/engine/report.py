@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
+from diagnostics.engine.baseline import Baseline
 from diagnostics.engine.causes import cause_first, explain
+from diagnostics.engine.checks import anomaly
 from diagnostics.engine.fixes import write_fixes
 from diagnostics.engine.insight import (
     EpochTrend,
@@ -22,7 +26,7 @@ from diagnostics.engine.insight import (
     severity_breakdown,
     sustainability,
 )
-from diagnostics.engine.issue import IssueCategory, IssueData, compute_health_score
+from diagnostics.engine.issue import IssueCategory, IssueData, IssueSeverity, compute_health_score
 from diagnostics.engine.registry import CHECKS, Profile
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DEFAULTS, DiagnosticThresholds
@@ -75,27 +79,37 @@ def diagnose(
     thresholds: DiagnosticThresholds | None = None,
     profile: str = Profile.robust,
     disabled: Collection[str] = frozenset(),
+    severities: Mapping[str, IssueSeverity] | None = None,
+    baseline: Baseline | None = None,
 ) -> Report:
     """Run every check on ``run``.
 
-    ``profile`` is "robust" or "guide". ``disabled`` holds ids of checks, or categories, to leave out. Raises
-    ValueError for a profile or an id that does not exist.
+    ``profile`` is "robust" or "guide". ``disabled`` holds ids of checks, or categories, to leave out. ``severities``
+    says by id how grave what a check finds shall be, also for the score. ``baseline`` is what the run is compared
+    with. Raises ValueError for a profile or an id that does not exist.
     """
-    limits, judged_by = thresholds or DEFAULTS, parse_profile(profile)
-    _refuse_unknown(disabled)
+    limits, judged_by, chosen = thresholds or DEFAULTS, parse_profile(profile), severities or {}
+    _refuse_unknown({*disabled, *chosen})
+    if baseline is not None:
+        run = replace(run, baseline=baseline)
     found: list[IssueData] = []
     skipped: dict[str, list[str]] = {}
     ran = 0
-    for check in CHECKS.values():
-        if check.id in disabled or check.category in disabled:
-            continue
-        if missing := check.missing(run):
-            skipped[check.id] = missing
-            continue
-        ran += 1
-        found += check(run, limits, judged_by)
+    # What overflows is infinite, and compared so (`Check.__call__`).
+    with np.errstate(over="ignore", invalid="ignore"):
+        for check in CHECKS.values():
+            if check.id in disabled or check.category in disabled:
+                continue
+            if missing := check.missing(run):
+                skipped[check.id] = missing
+                continue
+            ran += 1
+            found += check.found(run, limits, judged_by)
+    _set_severities(found, chosen)
     reported = [issue for issue in found if issue.suppressed is None]
     explain(reported)
+    # What somebody chose stays, also where a cause would have made it lighter.
+    _set_severities(reported, chosen)
     write_fixes(run, reported)
     issues = cause_first(reported)
     suppressed = cause_first([issue for issue in found if issue.suppressed is not None])
@@ -109,8 +123,30 @@ def diagnose(
         session_level_issues=[issue for issue in issues if issue.epoch_index is None],
         layer_highlights=layer_highlights(issues, run.blueprint.types),
         sustainability=sustainability(run, issues, limits),
-        summary=_summary(issues, suppressed, skipped, ran, judged_by),
+        summary=_summary(issues, suppressed, skipped, ran, judged_by)
+        | {"policy": _differences(limits, disabled, chosen, baseline), "anomaly": anomaly.summary(run)},
     )
+
+
+def _set_severities(issues: Sequence[IssueData], chosen: Mapping[str, IssueSeverity]) -> None:
+    for issue in issues:
+        issue.severity = chosen.get(issue.check_id, issue.severity)
+
+
+def _differences(
+    limits: DiagnosticThresholds,
+    disabled: Collection[str],
+    chosen: Mapping[str, IssueSeverity],
+    baseline: Baseline | None,
+) -> dict[str, Any]:
+    """Return by what a run was judged, as far as it differs from the defaults; names as in `Policy.from_mapping`."""
+    own = {each.name: getattr(limits, each.name) for each in fields(limits)}
+    return {
+        "thresholds": {name: value for name, value in own.items() if value != getattr(DEFAULTS, name)},
+        "disable": sorted(map(str, disabled)),
+        "severity": {check: str(severity) for check, severity in sorted(chosen.items())},
+        "baseline": baseline.as_dict() if baseline else None,
+    }
 
 
 def _summary(

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from diagnostics.engine.architecture import Blueprint, blueprint, read_architecture
+from diagnostics.engine.baseline import Baseline
 from diagnostics.engine.columns import (
     Block,
     Cells,
@@ -24,11 +25,15 @@ from diagnostics.engine.columns import (
     unpack_blocks,
 )
 from diagnostics.engine.curves import Bools, Floats, Ints
+from diagnostics.engine.decoded import is_decoded, read_decoded
 from diagnostics.engine.reading import Reading, entries, read_epoch, read_logs
 from observer_client.record import Architecture, Epoch, LogLine
 
+if TYPE_CHECKING:
+    from diagnostics.engine.anomaly import AnomalyModel
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Column:
     """One number per epoch. ``values`` is float64 and NaN where nothing was logged, ``seen`` says where it was."""
 
@@ -40,7 +45,7 @@ class Column:
         """Whether anything was logged at all."""
         return bool(self.seen.any())
 
-    @property
+    @cached_property
     def finite(self) -> Ints:
         """Rows with a finite number."""
         return np.flatnonzero(np.isfinite(self.values))
@@ -88,6 +93,10 @@ class Run:
     architecture: Architecture | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    baseline: Baseline | None = None
+    """What the run is compared with (`diagnose`)."""
+    anomaly_model: AnomalyModel | None = None
+    """What is normal in the project that the run belongs to; None for what is normal in general."""
 
     @classmethod
     def from_epochs(
@@ -98,6 +107,7 @@ class Run:
         architecture: Architecture | Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
+        anomaly_model: AnomalyModel | None = None,
     ) -> Self:
         """Build a run from records or from dicts shaped as the guide's section 4.1.
 
@@ -105,9 +115,10 @@ class Run:
         follow their predecessor; of epochs with the same number the highest attempt, then the last given, wins. Logs
         that were captured and hold no line are an empty sequence, None says that nobody looked.
         """
-        readings = [reading for epoch in entries(epochs) if (reading := read_epoch(epoch)) is not None]
+        read = (read_decoded(epoch) if is_decoded(epoch) else read_epoch(epoch) for epoch in entries(epochs))
+        readings = [reading for reading in read if reading is not None]
         blocks = read_blocks(readings, _numbered(readings))
-        return cls._of(blocks, len(readings), logs, architecture, hyperparameters, environment)
+        return cls._of(blocks, len(readings), logs, architecture, hyperparameters, environment, anomaly_model)
 
     @classmethod
     def from_packed(
@@ -118,16 +129,25 @@ class Run:
         architecture: Architecture | Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
+        anomaly_model: AnomalyModel | None = None,
     ) -> Self:
         """Build a run from epochs packed by `observer_client.packed.pack`, at the cost of copying their bytes.
 
         Raises ValueError for bytes that are no packed epoch.
         """
-        return cls._of(unpack_blocks(blobs), len(blobs), logs, architecture, hyperparameters, environment)
+        blocks = unpack_blocks(blobs)
+        return cls._of(blocks, len(blobs), logs, architecture, hyperparameters, environment, anomaly_model)
 
     @classmethod
     def _of(
-        cls, blocks: list[Block], length: int, logs: Any, arch: Any, hyperparameters: Any, environment: Any
+        cls,
+        blocks: list[Block],
+        length: int,
+        logs: Any,
+        arch: Any,
+        hyperparameters: Any,
+        environment: Any,
+        anomaly_model: AnomalyModel | None,
     ) -> Self:
         scalars = merge_tables([(block.rows, block.scalars) for block in blocks], length)
         order = _order(scalars)
@@ -148,6 +168,7 @@ class Run:
             architecture=read_architecture(arch),
             hyperparameters=hyperparameters if isinstance(hyperparameters, Mapping) else {},
             environment=environment if isinstance(environment, Mapping) else {},
+            anomaly_model=anomaly_model,
         )
         return run if order is None else run._ordered(order)
 
@@ -166,6 +187,7 @@ class Run:
             architecture=self.architecture,
             hyperparameters=self.hyperparameters,
             environment=self.environment,
+            anomaly_model=self.anomaly_model,
         )
 
     def __len__(self) -> int:
@@ -181,20 +203,45 @@ class Run:
     def _index(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.scalars.labels)}
 
+    @cached_property
+    def _columns(self) -> dict[str, Column]:
+        return {}
+
     def column(self, name: str) -> Column:
         """Return a scalar column by its dotted name ("loss.train_mean"); one that nobody logged is empty."""
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = self._column(name)
+        return column
+
+    def _column(self, name: str) -> Column:
         if name not in self._index:
             return Column(name, np.full(len(self), np.nan), np.zeros(len(self), bool))
         index = self._index[name]
-        return Column(name, self.scalars.values[:, index], self.scalars.seen[:, index])
+        # The checks read a column many times, and a stretch of memory is quicker to read than every n-th number.
+        return Column(name, np.ascontiguousarray(self.scalars.values[:, index]), self.scalars.seen[:, index])
+
+    @cached_property
+    def memory(self) -> dict[Hashable, Any]:
+        """What checks have worked out about this run and others may ask for again, by a key of their own."""
+        return {}
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers whose health was logged."""
         return self.cells.layers
 
+    @cached_property
+    def _matrices(self) -> dict[str, Matrix]:
+        return {}
+
     def layer_matrix(self, name: str) -> Matrix:
         """Return one statistic (a field of `LayerStats`) of all layers, epochs x layers."""
+        if name not in self._matrices:
+            self._matrices[name] = self._layer_matrix(name)
+        return self._matrices[name]
+
+    def _layer_matrix(self, name: str) -> Matrix:
         if name not in self.cells.fields:
             shape = len(self), len(self.layers)
             return Matrix(name, self.layers, np.full(shape, np.nan, np.float32), np.zeros(shape, bool))
@@ -216,7 +263,7 @@ class Run:
         return {}
 
     def steps(self, name: str) -> StepSeries:
-        """Return a step series (a field of `Steps`) of all epochs in order."""
+        """Return a step series (a field of `Steps`) or counts by class ("classes.val.support"), all epochs in order."""
         if name not in self._series:
             self._series[name] = self._joined(name)
         return self._series[name]
@@ -237,7 +284,21 @@ class Run:
         return blueprint(self.architecture)
 
     def has(self, need: str) -> bool:
-        """Return whether ``need`` was logged: a scalar column, "logs", "architecture", or "layers.<statistic>"."""
+        """Return whether ``need`` was logged: a scalar column, "logs", "architecture", "layers.<statistic>", or
+        "baseline.<figure>" of what the run is compared with.
+
+        "a | b" asks whether either of them was.
+        """
+        known = self._has.get(need)
+        if known is None:
+            known = self._has[need] = any(self._look_for(name) for name in need.split(" | "))
+        return known
+
+    @cached_property
+    def _has(self) -> dict[str, bool]:
+        return {}
+
+    def _look_for(self, need: str) -> bool:
         if need == "logs":
             return self.logs is not None
         if need == "architecture":
@@ -251,7 +312,18 @@ class Run:
             return bool(self.layer_matrix(statistic))
         if group == "steps":
             return statistic in self.series
+        if group == "baseline":
+            return self._has_baseline(statistic)
+        if group == "classes":
+            return need in self.series
         return need in self.names
+
+    def _has_baseline(self, figure: str) -> bool:
+        if self.baseline is None:
+            return False
+        if figure == "metric":
+            return any(self.column(name).finite.size for name in self.baseline.columns)
+        return self.baseline.parameters is not None
 
 
 def _numbered(readings: Sequence[Reading]) -> list[int]:

@@ -6,6 +6,8 @@ import math
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from diagnostics.engine.reading import integer
 from diagnostics.engine.run import Run
 
@@ -16,7 +18,9 @@ _CROSS_ENTROPY = re.compile(r"cross_?entropy|^ce(_?loss)?$|^bce|softmax_?loss", 
 _NEVER_NEGATIVE = re.compile(
     r"^(mse|l1|l2|mae|rmse|bce|huber|smooth_?l1|hinge)|squared_?error|absolute_?error|focal", re.IGNORECASE
 )
-_TRAINED_BEFORE = r"pre_?train|fine_?tun|\b(q|d)?lora|peft|adapter|head_?only|linear_?(eval|probe)|prompt_?tun"
+_TRAINED_BEFORE = (
+    r"pre[-_ ]?train|fine[-_ ]?tun|\b(q|d)?lora|peft|adapter|head[-_ ]?only|linear[-_ ]?(eval|probe)|prompt[-_ ]?tun"
+)
 _REUSED = re.compile(
     rf"{_TRAINED_BEFORE}|transfer|backbone|probe|distil|teacher(?!_?forc)|trainable|from_checkpoint|init_from",
     re.IGNORECASE,
@@ -30,6 +34,8 @@ _GAME = re.compile(
     r"|\b(ppo|dqn|grpo|sac|td3|rlhf)\b",
     re.IGNORECASE,
 )
+_OBSERVED_KINDS = ("losses_seen", "cross_entropy", "binary_cross_entropy", "squared_error")
+_OBSERVED = "the loss, a cross-entropy or squared error by its graph,"
 ACCURACY = "loss.val.val_acc"
 
 
@@ -54,12 +60,13 @@ def task_of(run: Run) -> Task:
     named = next((value for name in _LOSS_NAMES if isinstance(value := given.get(name), str)), None)
     told = next((count for name in _CLASS_NAMES if (count := integer(given.get(name)))), None)
     crosses = named is not None and bool(_CROSS_ENTROPY.search(named))
+    observed = named is None and _observed_never_negative(run)
     guessed = run.blueprint.classes if crosses or (named is None and run.column(ACCURACY)) else None
     classes = told if told and (named is None or crosses) else guessed
     return Task(
-        loss=named,
+        loss=named or (_OBSERVED if observed else None),
         classes=classes if classes and classes >= 2 else None,
-        never_negative=named is not None and (crosses or bool(_NEVER_NEGATIVE.search(named))),
+        never_negative=observed or named is not None and (crosses or bool(_NEVER_NEGATIVE.search(named))),
     )
 
 
@@ -92,3 +99,9 @@ def _word(pattern: re.Pattern[str], run: Run) -> str | None:
     names = " ".join((run.architecture.model_class or "" if run.architecture else "", *run.blueprint.types))
     found = pattern.search(told_of(run)) or pattern.search(names)
     return found.group() if found else None
+
+
+def _observed_never_negative(run: Run) -> bool:
+    """Whether each loss whose graph was looked at was a cross-entropy or an error, and nothing else."""
+    seen, *kinds = (np.nansum(run.column(f"loop.{name}").values) for name in _OBSERVED_KINDS)
+    return bool(seen > 0 and sum(kinds) == seen)

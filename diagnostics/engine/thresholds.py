@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
+
+from diagnostics.engine.refusals import InvalidSetting, is_finite_number, refuse_unknown
 
 
 def _limit(default: float, unit: str, reason: str, *, low: float = 0.0, high: float = math.inf) -> Any:
@@ -28,7 +30,7 @@ def _count(default: int, unit: str, reason: str, *, low: int = 1) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosticThresholds:
-    """User-configurable thresholds (guide 11.11). Raises ValueError for a value that makes no sense."""
+    """User-configurable thresholds (guide 11.11). Raises InvalidSetting for a value that makes no sense."""
 
     # The guide's rules: loss.
     divergence_epochs: int = _count(2, "epochs", "Rises in a row of the mean training loss that count as divergence.")
@@ -107,6 +109,77 @@ class DiagnosticThresholds:
     gradient_spike_window: int = _count(64, "steps", "Steps (or buckets) before a spike that say what is usual.")
     gradient_spike_z: float = _limit(8.0, "sigmas", "Height of a spike of the logarithm of the gradient norm.")
     gradient_spike_ratio: float = _limit(10.0, "ratio", "Height of a spike over the median before it.")
+
+    # Exact invariants: nothing but the length of what was seen decides.
+    invariant_steps: int = _count(
+        64, "steps", "Steps in which nothing changed, or no gradient came: more than gradients are accumulated over."
+    )
+    invariant_windows: int = _count(5, "windows", "The same in windows, for runs of few steps.")
+    # Checks beyond the guide: data.
+    input_wait_pct: float = _share(
+        0.20, "Share of the steps' time spent waiting for batches; TraceML calls 10 % notable and 20 % critical."
+    )
+    input_wait_seconds: float = _limit(
+        2e-3, "seconds", "Wait of a step below which it is the cost of any loop, not of a slow loader."
+    )
+    input_wait_steps: int = _count(20, "steps", "Waits that must have been measured before they are judged.")
+    input_wait_epochs_pct: float = _share(
+        0.3, "Share of the epochs that must wait so: a cold cache makes one slow epoch, not a slow loader."
+    )
+    busy_gpu_percent: float = _limit(
+        90.0, "percent", "Load above which a GPU is kept busy, whatever the program waits for.", high=100.0
+    )
+    input_scale: float = _limit(
+        10.0, "root mean square", "Size of the inputs; initializations expect about 1 (AutoTrainer's limit)."
+    )
+    input_start_ratio: float = _limit(
+        2.0, "ratio", "First loss over that of guessing, below which large inputs do the model no harm."
+    )
+    padding_pct: float = _share(0.5, "Share of the tokens that is padding (SageMaker Debugger's limit).")
+    leakage_pct: float = _share(0.01, "Share of the validation samples that are training samples, too.")
+    leakage_duplicates_ratio: float = _limit(
+        4.0,
+        "ratio",
+        "The same over the share of repeated training samples; in data that repeats itself by nature it is about two.",
+    )
+    leakage_certain_pct: float = _share(0.5, "The same from which no repetition by nature is believed any more.")
+    leakage_closeness_pct: float = _share(
+        0.01, "Distance of validation and training loss that is suspiciously small; only a hint."
+    )
+    class_recall_ratio: float = _limit(0.2, "ratio", "Recall of an ignored class over the accuracy of all.")
+    class_predicted_ratio: float = _limit(0.5, "ratio", "Predictions of an ignored class over its samples.")
+    class_support: int = _count(10, "samples", "Samples of a class below which its recall is chance.")
+    class_accuracy: float = _share(0.5, "Accuracy of all classes below which nothing was learned well yet.")
+    class_p_value: float = _share(0.001, "Binomial p-value of a recall so low if the class were like all others.")
+    class_epochs: int = _count(3, "epochs", "Epochs before a class that is not learned yet counts as ignored.")
+
+    # Checks beyond the guide: updates.
+    clipped_pct: float = _share(
+        0.5, "Share of the steps whose gradient is clipped (Deep Learning Tuning Playbook's limit)."
+    )
+    amp_start_skips: int = _count(
+        20, "steps", "Steps that a gradient scaler may throw away to find its scale, all in all.", low=0
+    )
+    amp_skipped_pct: float = _share(0.01, "Share of all further steps thrown away by the gradient scaler.")
+
+    # Checks beyond the guide: devices and pace.
+    low_gpu_percent: float = _limit(
+        30.0, "percent", "Mean load below which a GPU is hardly used (TraceML's limit).", high=100.0
+    )
+    low_gpu_seconds: float = _limit(30.0, "seconds", "Time with a load known below which a run says nothing about it.")
+    gpu_memory_pct: float = _share(0.92, "Peak of the GPU memory in use over all there is (TraceML's limit).")
+    gpu_memory_growing_pct: float = _share(0.5, "The same from which steady growth counts, too.")
+    slow_step_ratio: float = _limit(3.0, "ratio", "Time of a step over the median of the run.")
+    slow_steps: int = _count(3, "steps", "Slow steps (or buckets of steps) below which it is chance.")
+    slow_step_z: float = _limit(5.0, "sigmas", "Height of a slow step over the jitter of the steps' logarithm.")
+    slow_steps_pct: float = _share(0.05, "Share of the steps above which slow ones are no exception but the machine.")
+    slow_step_pct: float = _share(0.05, "Part of the run's time that slow steps cost beyond what is usual.")
+    slow_step_seconds: float = _limit(1.0, "seconds", "The same in seconds, below which nobody waits.")
+    fail_slow_pct: float = _share(
+        0.10, "Lasting rise of the time of a step; FALCON verifies each change point by 10 %."
+    )
+    fail_slow_p_value: float = _share(0.001, "P-value of the change point (Pettitt's test).")
+    fail_slow_jitter: float = _limit(2.0, "sigmas", "Rise over the jitter of the time of a step on both sides.")
 
     # The guide's rules: speed, memory, machine.
     throughput_drop_pct: float = _share(0.20, "Drop of the samples per second below the fastest epoch so far.")
@@ -193,6 +266,15 @@ class DiagnosticThresholds:
     recurrent_layers: int = _count(4, "layers", "Levels of a recurrent stack; gradients vanish in deeper ones.")
     recurrent_steps: int = _count(500, "steps", "Steps of a sequence that gated recurrent layers can carry.")
 
+    # The guide's comparison with a baseline (guide 11.7).
+    below_baseline_ratio: float = _share(
+        0.9, "Share of the baseline's metric below which a run is below it; as far above it where lower is better."
+    )
+    baseline_parameters_ratio: float = _limit(2.0, "ratio", "Parameters of the model over those of the baseline.")
+    baseline_progress_pct: float = _share(
+        0.01, "Recent gain over the baseline below which a metric has stopped improving."
+    )
+
     # Gates of the robust profile: history and noise.
     short_history: int = _count(
         5, "epochs", "Below this no noise can be estimated: the guide's rule and the size of the effect decide."
@@ -270,6 +352,8 @@ class DiagnosticThresholds:
     worth_a_gpu_seconds: float = _limit(
         60.0, "seconds", "Duration of an epoch below which a machine without a GPU is good enough."
     )
+    anomaly_score: float = _share(0.9, "Score of an epoch (guide 11.5) above which it counts as unusual.")
+    anomaly_figures: int = _count(2, "figures", "Figures of an unusual epoch that lie beyond those of healthy ones.")
     idle_gpu_percent: float = _limit(10.0, "percent", "Load below which a GPU counts as idle.", high=100.0)
 
     # Gates of the robust profile: stopping early, network size.
@@ -303,25 +387,58 @@ class DiagnosticThresholds:
     def from_mapping(cls, overrides: Mapping[str, Any]) -> Self:
         """Return the defaults with ``overrides`` (as stored in JSON) put over them.
 
-        Raises ValueError that names unknown keys, or the key whose value makes no sense.
+        Raises InvalidSetting that names unknown keys, or the key whose value makes no sense.
         """
         if not isinstance(overrides, Mapping):
-            raise ValueError(f"thresholds must be an object of names and numbers, not {type(overrides).__name__}")
-        known = {each.name for each in fields(cls)}
-        if unknown := sorted(str(key) for key in overrides if key not in known):
-            raise ValueError(f"unknown threshold: {', '.join(unknown)}")
+            raise InvalidSetting(f"thresholds must be an object of names and numbers, not {type(overrides).__name__}")
+        refuse_unknown(overrides, (each.name for each in fields(cls)), "threshold")
         return cls(**overrides)
 
 
 def _validate(name: str, value: Any, meta: Mapping[str, Any], whole: bool) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{name} must be a number, not {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, not {value!r}")
+        raise InvalidSetting(f"{name} must be a number, not {value!r}", name)
+    if not is_finite_number(value):
+        raise InvalidSetting(f"{name} must be finite, not {value!r}", name)
     if whole and value != int(value):
-        raise ValueError(f"{name} must be a whole number of {meta['unit']}, not {value!r}")
+        raise InvalidSetting(f"{name} must be a whole number of {meta['unit']}, not {value!r}", name)
     if not meta["low"] <= value <= meta["high"]:
-        raise ValueError(f"{name} must be between {meta['low']:g} and {meta['high']:g}, not {value!r}")
+        raise InvalidSetting(f"{name} must be {span(meta)}, not {value!r}", name)
+
+
+def span(meta: Mapping[str, Any]) -> str:
+    """Return which values make sense, from a threshold's metadata."""
+    if math.isinf(meta["high"]):
+        return f"{meta['low']:g} or more"
+    return f"between {meta['low']:g} and {meta['high']:g}"
+
+
+_GROUPS = {
+    "divergence_epochs": "Loss",
+    "oscillation_epochs": "Learning rate",
+    "blow_up_steps": "Start and progress",
+    "throughput_drop_pct": "Speed, memory, machine",
+    "diminishing_returns_pct": "Layers, compute, emissions",
+    "vanishing_gradient_ratio": "Evidence: layers and profiles",
+    "fc_dominates_pct": "Convolutional networks",
+    "head_width_min": "Transformers and recurrent networks",
+    "below_baseline_ratio": "Baselines",
+    "short_history": "Evidence: history and noise",
+    "overfitting_short_history": "Evidence: overfitting",
+    "throughput_z": "Evidence: speed and memory",
+    "diminishing_short_history": "Evidence: stopping early, size",
+}
+"""By the name of its first threshold. Evidence is what the robust profile asks for."""
+
+
+def grouped() -> dict[str, list[Field[Any]]]:
+    """Return all thresholds by group, in the order of their declaration; ``metadata`` has unit, reason, low, high."""
+    groups: dict[str, list[Field[Any]]] = {}
+    title = ""
+    for each in fields(DiagnosticThresholds):
+        title = _GROUPS.get(each.name, title)
+        groups.setdefault(title, []).append(each)
+    return groups
 
 
 DEFAULTS = DiagnosticThresholds()

@@ -2,6 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
+from django.conf import settings
 from django.db import migrations, models
 
 
@@ -10,7 +11,9 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ('projects', '0001_initial'),
         ('training', '0001_initial'),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -32,6 +35,7 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True)),
                 ('profile', models.CharField(default='robust', max_length=10)),
                 ('thresholds', models.JSONField(blank=True, default=dict)),
+                ('asked', models.JSONField(blank=True, default=dict, help_text="Settings that the order put over the project's.")),
                 ('engine_version', models.CharField(blank=True, max_length=20)),
                 ('epoch_count', models.PositiveIntegerField(default=0)),
                 ('health_score', models.PositiveSmallIntegerField(blank=True, null=True)),
@@ -71,6 +75,26 @@ class Migration(migrations.Migration):
                 'ordering': ['run', 'position'],
             },
         ),
+        migrations.CreateModel(
+            name='LearnedNormal',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('version', models.PositiveIntegerField()),
+                ('created', models.DateTimeField(default=django.utils.timezone.now)),
+                ('sessions', models.PositiveIntegerField()),
+                ('epochs', models.PositiveIntegerField()),
+                ('healthy', models.PositiveIntegerField()),
+                ('document', models.JSONField()),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='learned_normals', to='projects.project')),
+            ],
+            options={
+                'ordering': ['project', '-version'],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='learnednormal',
+            constraint=models.UniqueConstraint(fields=('project', 'version'), name='diagnostics_one_normal_a_version'),
+        ),
         migrations.AddIndex(
             model_name='diagnosticrun',
             index=models.Index(fields=['state', 'lease_until'], name='diagnostics_queue'),
@@ -86,5 +110,132 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='foundissue',
             index=models.Index(fields=['check_id', 'severity'], name='diagnostics_by_check'),
+        ),
+        migrations.CreateModel(
+            name='Problem',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('fingerprint', models.CharField(editable=False, max_length=64)),
+                ('check_id', models.CharField(max_length=60)),
+                ('layer_pattern', models.CharField(blank=True, max_length=500)),
+                ('title', models.CharField(max_length=200)),
+                ('category', models.CharField(max_length=20)),
+                ('severity', models.CharField(max_length=10)),
+                ('caused_by', models.CharField(blank=True, max_length=60)),
+                ('status', models.CharField(choices=[('open', 'open'), ('resolved', 'resolved'), ('muted', 'muted')], default='open', max_length=10)),
+                ('substatus', models.CharField(blank=True, choices=[('new', 'new'), ('regressed', 'regressed'), ('escalating', 'escalating'), ('ongoing', 'ongoing')], default='new', max_length=10)),
+                ('changed', models.DateTimeField(default=django.utils.timezone.now, help_text='When status or substatus changed last.')),
+                ('session_count', models.PositiveIntegerField(default=0)),
+                ('first_seen', models.DateTimeField(blank=True, help_text='Start of the first session that shows it.', null=True)),
+                ('last_seen', models.DateTimeField(blank=True, help_text='Start of the last session that shows it.', null=True)),
+                ('fixed_after', models.DateTimeField(blank=True, help_text='Resolved for sessions started after this.', null=True)),
+                ('reopened', models.DateTimeField(blank=True, help_text='Clean sessions up to here resolve nothing.', null=True)),
+                ('reviewed', models.DateTimeField(blank=True, help_text='Somebody has looked at sessions up to here.', null=True)),
+                ('muted_after', models.DateTimeField(blank=True, null=True)),
+                ('muted_until', models.DateTimeField(blank=True, null=True)),
+                ('muted_sessions', models.PositiveSmallIntegerField(blank=True, null=True)),
+                ('muted_layers', models.JSONField(blank=True, default=list, help_text='Findings on these layers do not count.')),
+                ('assignee', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='assigned_problems', to=settings.AUTH_USER_MODEL)),
+                ('first_session', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='training.trainsession')),
+                ('last_session', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='training.trainsession')),
+                ('merged_into', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='merged', to='diagnostics.problem')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='problems', to='projects.project')),
+            ],
+            options={
+                'ordering': ['-last_seen', '-pk'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Occurrence',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('started', models.DateTimeField(help_text="The session's start: the order of sessions.")),
+                ('severity', models.CharField(max_length=10)),
+                ('issue_count', models.PositiveIntegerField(default=1)),
+                ('epoch_index', models.IntegerField(blank=True, help_text='The first epoch concerned.', null=True)),
+                ('layer_count', models.PositiveIntegerField(default=0)),
+                ('layers', models.JSONField(blank=True, default=list, help_text='The first of the layers concerned.')),
+                ('session', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='problem_occurrences', to='training.trainsession')),
+                ('problem', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='occurrences', to='diagnostics.problem')),
+            ],
+            options={
+                'ordering': ['-started', '-session'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Activity',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created', models.DateTimeField(default=django.utils.timezone.now)),
+                ('by', models.CharField(max_length=150)),
+                ('act', models.CharField(choices=[('found', 'found it for the first time'), ('regressed', 'found it again'), ('escalated', 'saw it get worse'), ('subsided', 'resolved it, as clean sessions followed'), ('withdrawn', 'resolved it: no session shows it any more'), ('resolved', 'resolved it'), ('resolved_next', 'resolved it from the next session on'), ('reopened', 'opened it again'), ('muted', 'muted it'), ('reviewed', 'looked at it'), ('assigned', 'assigned it'), ('merged', 'merged it'), ('commented', 'commented')], max_length=20)),
+                ('text', models.TextField(blank=True)),
+                ('actor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('session', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='training.trainsession')),
+                ('problem', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='activity', to='diagnostics.problem')),
+            ],
+            options={
+                'verbose_name_plural': 'activity',
+                'ordering': ['-created', '-pk'],
+            },
+        ),
+        migrations.CreateModel(
+            name='SavedSearch',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=80)),
+                ('query', models.CharField(help_text='As in the address of the page.', max_length=1000)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='projects.project')),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'verbose_name_plural': 'saved searches',
+                'ordering': ['name'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Coverage',
+            fields=[
+                ('session', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='coverage', serialize=False, to='training.trainsession')),
+                ('started', models.DateTimeField()),
+                ('is_complete', models.BooleanField(default=False, help_text='It ran to its end: what was not found was not there.')),
+                ('checks', models.JSONField(default=list)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='projects.project')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['project', '-started', '-session'], name='diagnostics_coverage_order')],
+            },
+        ),
+        migrations.AddIndex(
+            model_name='problem',
+            index=models.Index(fields=['project', 'status', '-last_seen'], name='diagnostics_triage_order'),
+        ),
+        migrations.AddConstraint(
+            model_name='problem',
+            constraint=models.UniqueConstraint(fields=('project', 'fingerprint'), name='diagnostics_one_problem'),
+        ),
+        migrations.AddConstraint(
+            model_name='problem',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'open'), models.Q(('substatus', ''), _negated=True)), models.Q(models.Q(('status', 'open'), _negated=True), ('substatus', '')), _connector='OR'), name='diagnostics_only_open_problems_have_a_substatus'),
+        ),
+        migrations.AddIndex(
+            model_name='occurrence',
+            index=models.Index(fields=['problem', '-started'], name='diagnostics_occurrence_order'),
+        ),
+        migrations.AddConstraint(
+            model_name='occurrence',
+            constraint=models.UniqueConstraint(fields=('problem', 'session'), name='diagnostics_one_occurrence'),
+        ),
+        migrations.AddIndex(
+            model_name='activity',
+            index=models.Index(fields=['problem', '-created'], name='diagnostics_activity_order'),
+        ),
+        migrations.AddConstraint(
+            model_name='savedsearch',
+            constraint=models.UniqueConstraint(fields=('project', 'user', 'name'), name='diagnostics_one_search_of_a_name'),
+        ),
+        migrations.AddConstraint(
+            model_name='savedsearch',
+            constraint=models.UniqueConstraint(condition=models.Q(('user', None)), fields=('project', 'name'), name='diagnostics_one_open_search_of_a_name'),
         ),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diagnostics.services.actions import Action, suggested_actions
+from diagnostics.services.anomaly import learn_if_due, learn_normal, normal_of
 from diagnostics.services.answers import health_body, is_answered, run_body, trend_body
 from diagnostics.services.evidence import Drawing, draw
 from diagnostics.services.heat import Heat, Strip, heat
@@ -17,7 +18,9 @@ from diagnostics.services.orders import (
     wait_for,
     work,
 )
+from diagnostics.services.pinning import pin_baseline
 from diagnostics.services.plots import AXES, Chart, Plot, charts, plot
+from diagnostics.services.problems import problems_of
 
 __all__ = [
     "AXES",
@@ -30,13 +33,18 @@ __all__ = [
     "charts",
     "diagnose_now",
     "draw",
-    "heat",
     "health_body",
+    "heat",
     "is_answered",
+    "learn_if_due",
+    "learn_normal",
     "load_run",
     "mark_due",
+    "normal_of",
     "observed",
+    "pin_baseline",
     "plot",
+    "problems_of",
     "request_diagnosis",
     "resume",
     "run_body",

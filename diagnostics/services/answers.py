@@ -9,9 +9,9 @@ from diagnostics.engine import IssueCategory, IssueData, IssueSeverity
 from diagnostics.engine.architecture import blueprint, read_architecture
 from diagnostics.engine.insight import epoch_trends, layer_highlights, severity_breakdown
 from diagnostics.models import DiagnosticRun, FoundIssue, State
-from diagnostics.services.judging import Standards, judge
+from diagnostics.services.judging import judge
 from projects.models import Project
-from projects.services import Refused
+from projects.services import Refused, project_policy
 from sessions.models import Model, TrainSession
 
 TOP_ISSUES, TOP_LAYERS = 5, 5
@@ -67,7 +67,7 @@ def health_body(session: TrainSession) -> dict[str, Any]:
 
 def _judged_on_the_fly(session: TrainSession) -> tuple[int | None, list[IssueData]]:
     try:
-        verdict = judge(session, Standards.of_project(session))
+        verdict = judge(session, project_policy(session.project))
     except ValueError as error:
         raise Refused(f"The settings of the project cannot be used: {error}.")
     return verdict.health_score, verdict.report.issues

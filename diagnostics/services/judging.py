@@ -11,9 +11,14 @@ from django.db import transaction
 from django.db.models import Q
 
 from diagnostics import queue
-from diagnostics.engine import ENGINE_VERSION, DiagnosticThresholds, IssueData, Report, Run, diagnose
+from diagnostics.engine import CHECKS, ENGINE_VERSION, IssueData, Policy, Report, Run
+from diagnostics.engine.anomaly import AnomalyModel
 from diagnostics.models import DiagnosticRun, FoundIssue, Trigger
+from diagnostics.services.anomaly import normal_of
+from diagnostics.services.problems.updating import note_findings
 from observer_client.record import plain
+from projects.models import Project
+from projects.services import project_policy
 from projects.services.documents import clean, storable
 from sessions.models import Model, SessionLog, TrainSession
 
@@ -23,24 +28,12 @@ QUIET = Q(level__in=("DEBUG", "INFO", "NOTSET", "TRACE"), kind="console")
 NO_EPOCHS = "No epoch has arrived yet: there is nothing to score."
 
 
-@dataclass(frozen=True, slots=True)
-class Standards:
-    """By what a session is judged."""
-
-    profile: str
-    thresholds: dict[str, Any]
-
-    @classmethod
-    def of_project(cls, session: TrainSession) -> Standards:
-        return cls(session.project.profile, session.project.thresholds)
-
-    @classmethod
-    def of_run(cls, run: DiagnosticRun) -> Standards:
-        """Return the project's standards, with what a request asked for put over them."""
-        own = cls.of_project(run.session)
-        if run.trigger == Trigger.AUTOMATIC:
-            return own
-        return cls(run.profile, {**own.thresholds, **run.thresholds})
+def policy_of(run: DiagnosticRun) -> Policy:
+    """Return the project's policy of today, with what a request asked for put over it. Raises InvalidSetting."""
+    project = run.session.project
+    if run.trigger == Trigger.AUTOMATIC:
+        return project_policy(project)
+    return project_policy(project, over=run.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +52,13 @@ class Verdict:
         return plain(self.report.summary) | ({} if self.epoch_count else {"note": NO_EPOCHS})
 
 
-def judge(session: TrainSession, standards: Standards) -> Verdict:
-    """Judge a session as it is stored now. Raises ValueError for settings of the project that make no sense."""
-    disabled = session.project.disabled_checks
-    if not isinstance(disabled, list) or not all(isinstance(check, str) for check in disabled):
-        raise ValueError("disabled_checks is a list of ids of checks")
-    run = load_run(session)
-    report = diagnose(
-        run,
-        thresholds=DiagnosticThresholds.from_mapping(standards.thresholds),
-        profile=standards.profile,
-        disabled=frozenset(disabled),
-    )
-    return Verdict(report, len(run))
+def judge(session: TrainSession, policy: Policy) -> Verdict:
+    """Judge a session as it is stored now."""
+    run = load_run(session, normal_of(session.project))
+    return Verdict(policy.diagnose(run, session.tags), len(run))
 
 
-def load_run(session: TrainSession) -> Run:
+def load_run(session: TrainSession, anomaly_model: AnomalyModel | None = None) -> Run:
     """Return everything that is known of a session as the engine reads it. Four queries, no JSON of epochs."""
     blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
     return Run.from_packed(
@@ -83,6 +67,7 @@ def load_run(session: TrainSession) -> Run:
         architecture=Model.objects.filter(session=session).values_list("architecture", flat=True).first(),
         hyperparameters=session.hyperparameters,
         environment=session.environment,
+        anomaly_model=anomaly_model,
     )
 
 
@@ -96,25 +81,35 @@ def _log_lines(session: TrainSession) -> list[dict[str, Any]] | None:
 
 
 @transaction.atomic
-def store(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> bool:
+def store(run: DiagnosticRun, verdict: Verdict, policy: Policy) -> bool:
     """Write a claimed run's answer, all of it or nothing. Returns False when the claim was lost meanwhile."""
     # Ingest locks a session before its run; whoever locks both must do so in the same order.
     session = TrainSession.objects.select_for_update(no_key=True).filter(pk=run.session_id).only("pk").first()
-    if session is None or not queue.finish(run, **_columns(run, verdict, standards)):
+    if session is None or not queue.finish(run, **_columns(run, verdict)):
         return False
     FoundIssue.objects.filter(run=run).delete()
     FoundIssue.objects.bulk_create(_rows(run, verdict.report), batch_size=500)
-    if run.trigger == Trigger.AUTOMATIC or standards == Standards.of_project(run.session):
-        _show_verdict(run, verdict)
+    is_verdict = run.trigger == Trigger.AUTOMATIC or policy == project_policy(run.session.project)
+    if is_verdict and _show_verdict(run, verdict):
+        note_findings(run.session, verdict.report.issues, _checks_that_ran(run.session.project, verdict.report))
     return True
 
 
-def _columns(run: DiagnosticRun, verdict: Verdict, standards: Standards) -> dict[str, Any]:
+def _checks_that_ran(project: Project, report: Report) -> list[str]:
+    disabled = set(project.disabled_checks)
+    return [
+        check.id
+        for check in CHECKS.values()
+        if check.id not in report.skipped and not disabled & {check.id, str(check.category)}
+    ]
+
+
+def _columns(run: DiagnosticRun, verdict: Verdict) -> dict[str, Any]:
     report = verdict.report
     return {
         "created": _looked_at(run),
-        "profile": standards.profile,
-        "thresholds": standards.thresholds,
+        "profile": report.summary["profile"],
+        "thresholds": report.summary["policy"]["thresholds"],
         "engine_version": ENGINE_VERSION,
         "epoch_count": verdict.epoch_count,
         "health_score": verdict.health_score,
@@ -134,17 +129,22 @@ def _looked_at(run: DiagnosticRun) -> datetime:
     return max(run.started or run.created, run.session.last_seen)
 
 
-def _show_verdict(run: DiagnosticRun, verdict: Verdict) -> None:
-    """Put the verdict where lists of sessions find it, unless one of newer data is there."""
+def _show_verdict(run: DiagnosticRun, verdict: Verdict) -> bool:
+    """Put the verdict where lists of sessions find it, unless one of newer data is there: then return False."""
     counts = verdict.report.summary["severity_breakdown"]
     moment = _looked_at(run)
-    TrainSession.objects.filter(pk=run.session_id).exclude(diagnosed__gt=moment).update(
-        health_score=verdict.health_score,
-        critical_count=counts["critical"],
-        warning_count=counts["warning"],
-        info_count=counts["info"],
-        diagnosed=moment,
+    shown = (
+        TrainSession.objects.filter(pk=run.session_id)
+        .exclude(diagnosed__gt=moment)
+        .update(
+            health_score=verdict.health_score,
+            critical_count=counts["critical"],
+            warning_count=counts["warning"],
+            info_count=counts["info"],
+            diagnosed=moment,
+        )
     )
+    return bool(shown)
 
 
 def _rows(run: DiagnosticRun, report: Report) -> Iterator[FoundIssue]:

@@ -12,7 +12,8 @@ from django.db import InterfaceError, OperationalError, connection
 
 from diagnostics import queue
 from diagnostics.models import DiagnosticRun, State
-from diagnostics.services.judging import Standards, judge, store
+from diagnostics.services.anomaly import ask_to_learn
+from diagnostics.services.judging import judge, policy_of, store
 from projects.services.documents import clean
 from sessions.models import TrainSession
 
@@ -25,11 +26,11 @@ PATIENCE = 60.0
 ERROR_LENGTH = 2_000
 
 
-def request_diagnosis(
-    session: TrainSession, *, profile: str | None = None, thresholds: dict[str, Any] | None = None
-) -> DiagnosticRun:
-    """Order a diagnosis; what is not given is the project's own. A worker makes it soon (`wait_for`)."""
-    return queue.order(session, profile=profile or session.project.profile, thresholds=thresholds or {})
+def request_diagnosis(session: TrainSession, **asked: Any) -> DiagnosticRun:
+    """Order a diagnosis. ``asked`` are settings as `Policy.from_mapping` reads them; what is not given is the
+    project's own on the day it is made. A worker makes it soon (`wait_for`)."""
+    profile = asked.get("profile") or session.project.profile
+    return queue.order(session, profile=profile, thresholds=asked.get("thresholds") or {}, asked=asked)
 
 
 def mark_due(session: TrainSession) -> None:
@@ -69,8 +70,9 @@ def work(run_id: int) -> bool:
     if run is None:
         return False
     try:
-        standards = Standards.of_run(run)
-        store(run, judge(run.session, standards), standards)
+        policy = policy_of(run)
+        if store(run, judge(run.session, policy), policy):
+            ask_to_learn(run.session)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:

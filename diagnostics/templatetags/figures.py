@@ -91,6 +91,14 @@ def _decimal(value: float) -> str:
 
 
 @register.filter
+def setting(value: Any) -> str:
+    """Return the value of a setting in few words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {figure(each)}" for name, each in value.items() if each not in (None, ""))
+    return ", ".join(map(str, value)) if isinstance(value, list) else "default" if value is None else figure(value)
+
+
+@register.filter
 def words(name: str) -> str:
     """Turn an identifier into words: ``early_stop`` and ``loss-plateau`` become "early stop", "loss plateau"."""
     return str(name).replace("_", " ").replace("-", " ")

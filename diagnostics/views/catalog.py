@@ -9,10 +9,8 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
-from markdown_it import MarkdownIt
 
 from diagnostics.engine import CHECKS, Check, docs
 
@@ -32,13 +30,13 @@ def check(request: HttpRequest, check_id: str) -> HttpResponse:
     if check_id not in CHECKS:
         raise Http404(f"There is no check {check_id}.")
     found = CHECKS[check_id]
-    return render(request, "diagnostics/check.html", {"check": _entry(found), "text": _markdown(docs.page(found))})
+    return render(request, "diagnostics/check.html", {"check": _entry(found), "text": docs.page(found)})
 
 
 @require_safe
 def thresholds(request: HttpRequest) -> HttpResponse:
     """Show every number that decides whether something is an issue."""
-    return render(request, "diagnostics/check.html", {"text": _markdown(docs.thresholds_page())})
+    return render(request, "diagnostics/check.html", {"text": docs.thresholds_page()})
 
 
 def _entry(check: Check) -> dict[str, str]:
@@ -56,12 +54,6 @@ def _entry(check: Check) -> dict[str, str]:
 def api_docs(request: HttpRequest) -> HttpResponse:
     """Show the OpenAPI schema for readers."""
     return render(request, "diagnostics/api_docs.html", {"schema": _schema()})
-
-
-@cache
-def _markdown(text: str) -> SafeString:
-    # Without "html" the renderer escapes markup, and it refuses javascript: links itself.
-    return mark_safe(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 
 
 @cache

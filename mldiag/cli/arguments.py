@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mldiag.cli.choices import FAIL_ON, FORMATS, PROFILES, USAGE_ERROR
+
+MOST_JOBS = 61
+"""What Windows can wait for."""
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -24,6 +28,20 @@ a folder of them), its records.jsonl, a JSON list of epochs, an object
 {"epochs": [...], "logs": [...], "architecture": {...}}, JSON lines with one
 epoch each, any of them gzipped, or - for standard input.
 
+mldiag.toml, in the working directory or above, sets what holds for a project:
+
+  profile = "robust"
+  disable = ["slow-epoch", "memory"]      # checks, or whole categories
+  baseline = "mnist_cnn"                  # for runs that name no task
+  [thresholds]
+  loss_explosion_ratio = 3.0
+  [severity]
+  overfitting = "critical"
+  [baselines.digits]                      # a run names it: task = "digits"
+  metric = "accuracy"
+  value = 0.97
+  epochs = 5
+
 exit codes:
   0  nothing at or above --fail-on
   1  something at or above --fail-on (default: critical)
@@ -32,14 +50,17 @@ exit codes:
 examples:
   mldiag check runs/resnet.json
   mldiag check mldiag_runs/ --fail-on warning --format github
-  mldiag check run.json --threshold loss_explosion_ratio=3 --disable slow-epoch
+  mldiag check a.json --threshold loss_explosion_ratio=3 --disable slow-epoch
+  mldiag check a.json --baseline mnist_cnn --severity overfitting=critical
+  mldiag check sweeps/ -j 8 --format json --config ci/mldiag.toml
   curl -s https://example.org/run.json.gz | mldiag check - --format json
 """
 _EXPLAIN_EPILOG = """\
 examples:
   mldiag explain loss-explosion
   mldiag explain --list
-  mldiag explain --thresholds
+  mldiag explain thresholds
+  mldiag explain loss_explosion_ratio
 """
 _SERVE_EPILOG = """\
 On this machine's own address everybody on the machine may read and write; any
@@ -129,18 +150,24 @@ def _command(commands: Any, name: str, purpose: str, epilog: str, run: Handler) 
 def _add_check(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("files", nargs="+", metavar="FILE", help="what to judge")
-    add("--profile", choices=PROFILES, default="robust", help="robust: only what noise does not explain (default)")
+    add("--profile", choices=PROFILES, help="robust: only what noise does not explain (default)")
     add("--format", choices=FORMATS, default="text", help="github: annotations for a workflow")
     add("--fail-on", choices=FAIL_ON, default="critical", help="least severity that makes the exit code 1")
     add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="change one threshold; repeatable")
-    add("--disable", action="append", default=[], metavar="ID", help="leave out one check; repeatable")
+    add("--disable", action="append", default=[], metavar="ID", help="leave out a check or category; repeatable")
+    add("--severity", action="append", default=[], metavar="ID=SEVERITY", help="grade a check anew; repeatable")
+    add("--baseline", metavar="NAME", help="compare runs that name no task with this baseline")
+    config = command.add_mutually_exclusive_group()
+    config.add_argument("--config", metavar="FILE", help="read these settings (default: mldiag.toml here or above)")
+    config.add_argument("--no-config", action="store_true", help="read no mldiag.toml")
+    add("-j", "--jobs", type=_jobs, default=1, metavar="N", help="judge N files at once; auto: one per CPU")
     add("--no-fix", action="store_true", help="print the advice, but no code")
     add("--verbose", action="store_true", help="also list held-back findings and skipped checks")
 
 
 def _add_explain(command: argparse.ArgumentParser) -> None:
     what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("id", nargs="?", metavar="ID", help="the id of a check, as a report prints it")
+    what.add_argument("id", nargs="?", metavar="ID", help="a check or a threshold, as a report prints it")
     what.add_argument("--list", action="store_true", help="list all checks")
     what.add_argument("--thresholds", action="store_true", help="list all thresholds with defaults and reasons")
 
@@ -162,6 +189,14 @@ def _add_demo(command: argparse.ArgumentParser) -> None:
     command.add_argument("--exit", action="store_true", help="end after the reports instead of serving on")
     command.add_argument("--port", type=_port, help="port of the server (default: 8000, or a free one)")
     command.add_argument("--home", metavar="DIR", help="keep the demo's data here (default: a temporary folder)")
+
+
+def _jobs(text: str) -> int:
+    if text == "auto":
+        return os.cpu_count() or 1
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= MOST_JOBS):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number from 1 to {MOST_JOBS}")
+    return int(text)
 
 
 def _port(text: str) -> int:

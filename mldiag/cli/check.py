@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
-from diagnostics.engine import CHECKS, DiagnosticThresholds
+from diagnostics.engine import Policy
 from mldiag.cli.choices import FAIL_ON, USAGE_ERROR
-from mldiag.cli.judging import Judged, Settings, Unread, judge_all
-from mldiag.cli.wording import alike
+from mldiag.cli.judging import Judged, Unread, judge_all, runs_in
+from mldiag.cli.policy import WrongUsage, policy_of
 
 FOUND = 1
-
-
-class WrongUsage(Exception):
-    """An argument names something that does not exist."""
 
 
 def check(chosen: Namespace) -> int:
     """Judge what the command line names, print it, and return the exit code."""
     try:
-        settings = Settings(chosen.profile, _thresholds(chosen.threshold), _disabled(chosen.disable))
+        policy = policy_of(chosen)
     except WrongUsage as error:
         print(f"mldiag check: {error}", file=sys.stderr)
         return USAGE_ERROR
     code = 0
     write = _writer(chosen)
-    for outcome in judge_all(chosen.files, settings):
+    for outcome in _outcomes(chosen, policy):
         write.add(outcome)
         code = max(code, _code(outcome, chosen.fail_on))
     write.finish()
     return code
+
+
+def _outcomes(chosen: Namespace, policy: Policy) -> Iterator[Judged | Unread]:
+    found = runs_in(chosen.files)
+    if chosen.jobs == 1:
+        return judge_all(found, policy)
+    # Whoever judges one file does not pay for what it takes to judge many.
+    from mldiag.cli.parallel import Judges
+
+    return Judges(policy, chosen.jobs).judge_all(found)
 
 
 def _code(outcome: Judged | Unread, fail_on: str) -> int:
@@ -56,34 +63,3 @@ def _writer(chosen: Namespace) -> Any:
 
     layout = full if chosen.verbose else brief
     return TextWriter((lambda sheet: layout(without_fixes(sheet))) if chosen.no_fix else layout)
-
-
-def _thresholds(pairs: list[str]) -> DiagnosticThresholds:
-    values: dict[str, Any] = {}
-    known = DiagnosticThresholds.__dataclass_fields__
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise WrongUsage(f"--threshold {pair}: write it as NAME=VALUE")
-        if name not in known:
-            raise WrongUsage(f"--threshold {name}: no such threshold{alike(name, known)}")
-        values[name] = _number(name, text, type(known[name].default))
-    try:
-        return DiagnosticThresholds(**values)
-    except ValueError as error:
-        raise WrongUsage(f"--threshold: {error}") from error
-
-
-def _number(name: str, text: str, kind: type) -> Any:
-    try:
-        return int(text) if kind is int else float(text)
-    except ValueError as error:
-        wanted = "a whole number" if kind is int else "a number"
-        raise WrongUsage(f"--threshold {name}: {text!r} is not {wanted}") from error
-
-
-def _disabled(ids: list[str]) -> frozenset[str]:
-    for each in ids:
-        if each not in CHECKS:
-            raise WrongUsage(f"--disable {each}: no such check{alike(each, CHECKS)}")
-    return frozenset(ids)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import Field
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markdown import Markdown
@@ -14,11 +15,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from diagnostics.engine import CHECKS, Check, DiagnosticThresholds
+from diagnostics.engine import CHECKS, Check, DiagnosticThresholds, alike, grouped_thresholds
+from diagnostics.engine.thresholds import span
+from diagnostics.engine.uses import readers_of, thresholds_of
 from mldiag.cli.choices import USAGE_ERROR
 from mldiag.cli.sheet import STYLES
 from mldiag.cli.terminal import console, show
-from mldiag.cli.wording import alike
 
 _INDENT = (0, 2)
 
@@ -27,13 +29,18 @@ def explain(chosen: Namespace) -> int:
     """Print one check, all checks or all thresholds, and return the exit code."""
     if chosen.list:
         show(console(), _catalogue())
-    elif chosen.thresholds:
+    elif chosen.thresholds or chosen.id == "thresholds":
         show(console(), Group(*_thresholds()))
+    elif chosen.id in DiagnosticThresholds.__dataclass_fields__:
+        show(console(), Group(*_threshold(chosen.id)))
     elif chosen.id in CHECKS:
         show(console(), Group(*_page(CHECKS[chosen.id])))
     else:
-        print(f"mldiag explain: no check is called {chosen.id!r}{alike(chosen.id, CHECKS)}", file=sys.stderr)
-        print("Try: mldiag explain --list", file=sys.stderr)
+        known = [*CHECKS, *DiagnosticThresholds.__dataclass_fields__]
+        print(
+            f"mldiag explain: no check or threshold is called {chosen.id!r}{alike(chosen.id, known)}", file=sys.stderr
+        )
+        print("Try: mldiag explain --list, or mldiag explain thresholds", file=sys.stderr)
         return USAGE_ERROR
     return 0
 
@@ -59,6 +66,8 @@ def _facts(check: Check) -> Iterator[tuple[str, Text]]:
     yield "category", Text(f"{check.category}, tied to the {check.scope}")
     yield "looks at", Text(", ".join(need.replace(" | ", " or ") for need in check.needs))
     yield "profiles", Text("robust adds an evidence gate" if check.gated else "the same in both")
+    if used := thresholds_of(check):
+        yield "thresholds", Text(", ".join(used))
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
@@ -78,8 +87,27 @@ def _catalogue() -> RenderableType:
 
 
 def _thresholds() -> Iterator[RenderableType]:
-    for each in fields(DiagnosticThresholds):
-        default = f"{each.default:g}" if isinstance(each.default, float) else str(each.default)
-        unit = each.metadata["unit"]
-        yield Text.assemble((each.name, "bold"), f" = {default} ", (unit, "dim"))
-        yield Padding(Text(each.metadata["reason"]), (0, 2, 0, 4))
+    for title, group in grouped_thresholds().items():
+        yield Text(f"\n{title}", style="bold underline")
+        for each in group:
+            yield Text.assemble((each.name, "bold"), f" = {_default(each)} ", (each.metadata["unit"], "dim"))
+            yield Padding(Text(each.metadata["reason"]), (0, 2, 0, 4))
+
+
+def _threshold(name: str) -> Iterator[RenderableType]:
+    declared = DiagnosticThresholds.__dataclass_fields__[name]
+    yield Rule(Text(name, style="bold"), align="left", style="dim")
+    yield Padding(Text(declared.metadata["reason"], style="bold"), (0, 2, 1, 2))
+    facts = Table.grid(padding=_INDENT)
+    facts.add_column(style="dim")
+    facts.add_row("default", Text(f"{_default(declared)} {declared.metadata['unit']}"))
+    facts.add_row("allowed", Text(span(declared.metadata)))
+    facts.add_row("read by", Text(", ".join(readers_of(name))))
+    facts.add_row("change it", Text(f"mldiag check RUN --threshold {name}={_default(declared)}"))
+    facts.add_row("", Text("or [thresholds] of mldiag.toml, or a project's policy"))
+    yield Padding(facts, _INDENT)
+    yield Text()
+
+
+def _default(declared: Field[Any]) -> str:
+    return f"{declared.default:g}" if isinstance(declared.default, float) else str(declared.default)

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from diagnostics.engine import DiagnosticThresholds, Report, Run, diagnose
+from diagnostics.engine import Policy, Report, Run
 from mldiag.cli.files import Source, sources
 from mldiag.cli.readers import read
 from mldiag.cli.recorded import RecordedRun, UnreadableRun
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How runs are to be judged."""
-
-    profile: str
-    thresholds: DiagnosticThresholds
-    disabled: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Judged:
-    """A run that was read and judged. ``path`` is what a CI system can link to."""
+    """A run that was read and judged. ``path`` is what a CI system can link to; ``run`` has no epochs any more."""
 
     path: str
     run: RecordedRun
+    epoch_count: int
     report: Report
 
 
@@ -39,16 +31,17 @@ class Unread:
     error: UnreadableRun
 
 
-def judge_all(names: list[str], settings: Settings) -> Iterator[Judged | Unread]:
-    """Yield the outcome for every run that ``names`` lead to."""
-    for source in sources(names):
-        if isinstance(source, Source):
-            yield _outcome(source, settings)
-        else:
-            yield Unread(*source)
+def runs_in(names: list[str]) -> Iterator[Source | Unread]:
+    """Yield every run that ``names`` lead to."""
+    return (each if isinstance(each, Source) else Unread(*each) for each in sources(names))
 
 
-def judge(data: bytes, settings: Settings) -> tuple[RecordedRun, Report]:
+def judge_all(found: Iterable[Source | Unread], policy: Policy) -> Iterator[Judged | Unread]:
+    """Yield the outcome for each of ``found``, one after the other."""
+    return (outcome_of(each, policy) if isinstance(each, Source) else each for each in found)
+
+
+def judge(data: bytes, policy: Policy) -> tuple[RecordedRun, Report]:
     """Return the run in ``data`` and the engine's report on it. Raises UnreadableRun."""
     with _no_collection():
         run = read(data)
@@ -59,8 +52,7 @@ def judge(data: bytes, settings: Settings) -> tuple[RecordedRun, Report]:
             hyperparameters=run.hyperparameters,
             environment=run.environment,
         )
-        disabled = settings.disabled
-        return run, diagnose(columns, thresholds=settings.thresholds, profile=settings.profile, disabled=disabled)
+        return run, policy.diagnose(columns, run.tags)
 
 
 @contextmanager
@@ -75,8 +67,11 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _outcome(source: Source, settings: Settings) -> Judged | Unread:
+def outcome_of(source: Source, policy: Policy) -> Judged | Unread:
+    """Read and judge one file."""
     try:
-        return Judged(source.name, *judge(source.load(), settings))
+        run, report = judge(source.load(), policy)
     except UnreadableRun as error:
         return Unread(source.name, error)
+    # Epochs are many: kept, or sent from process to process, they would cost more than judging them.
+    return Judged(source.name, replace(run, epochs=(), logs=()), len(run.epochs), report)

@@ -9,7 +9,8 @@ import msgspec
 
 from mldiag.cli.document import from_document, parse
 from mldiag.cli.recorded import AN_EPOCH, MEASURED, RecordedRun, UnreadableRun, from_run_file
-from observer_client.record import Architecture, Ending, Epoch, LogLine, Opening, RunFile
+from mldiag.cli.structs import EPOCH
+from observer_client.record import Architecture, Ending, LogLine, Opening, RunFile
 
 _KINDS = ("opening", "update", "architecture", "epoch", "log", "ending")
 
@@ -25,7 +26,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "opening": msgspec.json.Decoder(Opening, strict=False),
     "architecture": msgspec.json.Decoder(Architecture, strict=False),
-    "epoch": msgspec.json.Decoder(Epoch, strict=False),
+    "epoch": msgspec.json.Decoder(EPOCH, strict=False),
     "log": msgspec.json.Decoder(LogLine, strict=False),
     "ending": msgspec.json.Decoder(Ending, strict=False),
 }
@@ -75,7 +76,7 @@ def _take(run: RunFile, record: _Line) -> None:
             run.session = value
         case Architecture():
             run.architecture = value
-        case Epoch():
+        case EPOCH():
             run.epochs.append(value)
         case LogLine():
             run.logs.append(value)

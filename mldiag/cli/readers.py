@@ -16,12 +16,13 @@ import msgspec
 from mldiag.cli.document import parse, read_document
 from mldiag.cli.lines import read_lines
 from mldiag.cli.recorded import ACCEPTED, AN_EPOCH, MEASURED, RecordedRun, UnreadableRun, from_run_file
+from mldiag.cli.structs import EPOCH, RUN_FILE
 from observer_client.record import Epoch, RunFile
 
 _START = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(\S)")
 # Not strict: a number may be spelled, as NaN and infinity must be.
-_RUN_FILE = msgspec.json.Decoder(RunFile, strict=False)
-_EPOCHS = msgspec.json.Decoder(list[Epoch], strict=False)
+_RUN_FILE: msgspec.json.Decoder[RunFile] = msgspec.json.Decoder(RUN_FILE, strict=False)  # type: ignore[arg-type]
+_EPOCHS: msgspec.json.Decoder[list[Epoch]] = msgspec.json.Decoder(list[EPOCH], strict=False)  # type: ignore[valid-type]
 
 
 def read(data: bytes) -> RecordedRun:

@@ -39,6 +39,7 @@ class RecordedRun:
     architecture: Architecture | Mapping[str, Any] | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
     status: str | None = None
     reason: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -55,6 +56,7 @@ def from_run_file(run: RunFile) -> RecordedRun:
     if session:
         recorded.name = session.run_name
         recorded.hyperparameters, recorded.environment = session.hyperparameters, session.environment
+        recorded.tags = session.tags
     if ending:
         recorded.status, recorded.reason = ending.status, ending.reason
     if run.format > FORMAT:

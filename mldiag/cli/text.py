@@ -12,7 +12,7 @@ from mldiag.cli.judging import Judged, Unread
 from mldiag.cli.sheet import Sheet, brief
 from mldiag.cli.terminal import console, show
 from mldiag.cli.untrusted import clean, one_line
-from mldiag.cli.wording import duration, plural
+from mldiag.cli.wording import duration, own_settings, plural
 
 
 class TextWriter:
@@ -69,9 +69,10 @@ def _sheet(judged: Judged) -> Sheet:
     about = [
         *([run.name] if run.name else []),
         *([report.arch_type] if run.architecture else []),
-        plural(len(run.epochs), "epoch"),
+        plural(judged.epoch_count, "epoch"),
         *([duration(seconds)] if isinstance(seconds, (int, float)) else []),
         f"{report.summary['profile']} profile",
+        *own_settings(report.summary["policy"]),
     ]
     if run.status and run.status != "finished":
         about.append(f"{run.status}: {run.reason}" if run.reason else run.status)

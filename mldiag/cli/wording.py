@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from mldiag.cli.untrusted import one_line
@@ -132,10 +131,22 @@ def energy(kilowatt_hours: float) -> str:
     return f"{watt_hours:.3g} Wh" if watt_hours >= 0.1 else f"{watt_hours * 1000:.3g} mWh"
 
 
-def alike(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean ...?`` with the closest of ``known``, or nothing."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+def own_settings(policy: Mapping[str, Any]) -> list[str]:
+    """Return in what a policy differs from the defaults, in few words.
+
+    >>> own_settings({"thresholds": {"a": 1}, "disable": ["b", "c"], "severity": {}, "baseline": {"name": "mnist_cnn"}})
+    ['1 threshold set', '2 left out', 'baseline mnist_cnn']
+    """
+    words = []
+    if thresholds := policy["thresholds"]:
+        words.append(f"{plural(len(thresholds), 'threshold')} set")
+    if disabled := policy["disable"]:
+        words.append(f"{len(disabled)} left out")
+    if severities := policy["severity"]:
+        words.append(f"{len(severities)} regraded")
+    if baseline := policy["baseline"]:
+        words.append(f"baseline {one_line(baseline['name'], 40)}")
+    return words
 
 
 def _is_said(value: Any, description: str) -> bool:

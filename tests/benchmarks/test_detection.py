@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks.detection import injections, peers, running, tables, workloads
+from benchmarks.detection import anomaly_area, injections, peers, running, tables, workloads
 from benchmarks.detection.faults import FAULTS
 from benchmarks.detection.figures import Share, Summary
 from benchmarks.detection.healthy import HEALTHY
@@ -26,7 +26,8 @@ def verdict(name, *issues, at_fault=()):
         found.append(
             IssueData(IssueSeverity(severity), IssueCategory.loss, check, check_id=check, layer_id="".join(layer))
         )
-    report = type(BLANK)(**{field: getattr(BLANK, field) for field in BLANK.__slots__} | {"issues": found})
+    blank = {field: getattr(BLANK, field) for field in BLANK.__slots__}
+    report = type(BLANK)(**blank | {"issues": found, "summary": dict(BLANK.summary)})
     return Verdict(Job(Part.tuning, name, 0), "robust", report, frozenset(at_fault))
 
 
@@ -106,6 +107,22 @@ def test_a_false_alarm_is_more_than_information():
     summary = Summary.of([silent, loud])
     assert summary.healthy_alarmed == Share(1, 2)
     assert (summary.worst_check, summary.worst_check_share) == ("overfitting", Share(1, 2))
+
+
+def scored(name, score):
+    found = verdict(name)
+    found.report.summary["anomaly"] = {"score": score}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("healthy", "faulty", "expected"),
+    [([0.1, 0.3], [0.2, 0.9], 0.75), ([0.1], [0.1], 0.5), ([0.2], [None], 0.0), ([], [0.9], None)],
+    ids=["one of four the wrong way", "tie", "never scored", "no healthy run"],
+)
+def test_area_of_the_anomaly_score(healthy, faulty, expected):
+    runs = [scored("plain/digits-mlp", each) for each in healthy] + [scored(LEAKING, each) for each in faulty]
+    assert anomaly_area.area(runs) == expected
 
 
 def test_load_of_the_machine_is_shown_apart():

@@ -68,6 +68,22 @@ def test_explain_lists_all_thresholds(cli):
     assert all(name in out for name in DiagnosticThresholds.__dataclass_fields__)
 
 
+def test_explain_tells_of_one_threshold(cli):
+    text = cli("explain", "loss_explosion_ratio").text
+    for words in (
+        "default 2 ratio",
+        "allowed 0 or more",
+        "read by loss-explosion",
+        "--threshold loss_explosion_ratio=2",
+    ):
+        assert words in text
+    assert cli("explain", "thresholds").out == cli("explain", "--thresholds").out
+
+
+def test_explain_names_the_thresholds_of_a_check(cli):
+    assert "slow_epoch_ratio" in cli("explain", "slow-epoch").text
+
+
 def test_explain_suggests_what_was_meant(cli):
     outcome = cli("explain", "loss-explosoin")
     assert outcome.code == 2

@@ -8,13 +8,12 @@ import pytest
 
 from mldiag.cli.readers import read
 from mldiag.cli.recorded import UnreadableRun
-from observer_client.record import Epoch
 from tests.cli.conftest import HEALTHY, RUNS, epoch
 
 
 def losses(run):
     """The mean training losses of a run, whether it was read into records or into dicts."""
-    return [each.loss.train_mean if isinstance(each, Epoch) else each["loss"]["train_mean"] for each in run.epochs]
+    return [each["loss"]["train_mean"] if isinstance(each, dict) else each.loss.train_mean for each in run.epochs]
 
 
 LINES = "\n".join(json.dumps(each) for each in HEALTHY)

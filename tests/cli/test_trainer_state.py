@@ -119,4 +119,4 @@ def test_an_output_folder_is_judged_by_its_latest_checkpoint(cli, tmp_path):
         folder.mkdir()
         (folder / "trainer_state.json").write_text(json.dumps(state(training)))
         (folder / "config.json").write_text("{}")
-    assert "checkpoint-10" in cli("check", tmp_path).text
+    assert "checkpoint-10" in cli("check", tmp_path).out.replace("\n", "")

@@ -16,6 +16,7 @@ def watched(every):
 def sampled_step(watch, model, sgd, now):
     model(batches(1)[0][0]).sum().backward()
     sgd.step()
+    watch.left -= 1
     watch.turn(now)
 
 

@@ -67,16 +67,16 @@ def test_nothing_stays_after_close(observe):
 
 def test_hooks_are_there_for_sampled_steps_only(observe):
     model, seen = net(), []
-    observer = observe(layer_health_every=3)
+    observer = observe(layer_health_every=3, track_phases=False)
     observer.register_model(model)
-    train(observer, model, batches(1))
+    train(observer, model, batches(6))
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     for number, (x, y) in enumerate(batches(6)):
         seen.append(hooks(model))
         functional.cross_entropy(model(x), y).backward()
         sgd.step()
         observer.step(number, 1.0)
-    assert seen == [3, 0, 0, 3, 0, 0]
+    assert seen == [4, 0, 0, 4, 0, 0]
 
 
 @pytest.mark.parametrize("how", ["no_grad", "eval mode"])
@@ -288,7 +288,7 @@ def test_a_model_without_a_step_has_no_health(observe):
 
 def test_a_profiled_step_shows_gradients_and_the_next_one_outputs(observe):
     model = net()
-    observer = start(observe, model)
+    observer = start(observe, model, track_phases=False)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     for number, (x, y) in enumerate(batches(2)):
         assert hooks(model) > 0
@@ -338,6 +338,5 @@ def test_a_failure_of_ours_is_said_and_survived(observe, forgiving, monkeypatch,
     monkeypatch.setattr("observer_client.layout.norms_of", broken)
     model = net()
     observer = start(observe, model)
-    with pytest.raises(KeyError, match="layer_health"):
-        train(observer, model, batches())
+    assert "gradient_norm_mean" not in train(observer, model, batches())["layers"]["0"]
     assert caplog.text.count("no such kernel") == 1

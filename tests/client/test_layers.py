@@ -173,7 +173,7 @@ def test_a_norm_that_is_told_wins(observe):
     assert records(observer, "epoch")[-1]["gradients"]["norm_mean"] == 7.0
 
 
-@pytest.mark.parametrize("off", [{"track_layer_health": False}, {"mode": "disabled"}], ids=str)
+@pytest.mark.parametrize("off", [{"track_layer_health": False, "track_phases": False}, {"mode": "disabled"}], ids=str)
 def test_not_when_switched_off(observe, off):
     observer, model = observe(**off), net()
     observer.register_model(model)

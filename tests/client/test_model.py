@@ -112,7 +112,7 @@ def test_attention_is_one_layer():
 
 
 def test_the_first_real_pass_shows_the_order(observe):
-    observer, model = observe(track_layer_health=False), Nested()
+    observer, model = observe(track_layer_health=False, track_phases=False), Nested()
     observer.register_model(model)
     model(torch.randn(2, 2, 4, 4)).sum().backward()
     graph = last_graph(observer)
@@ -149,7 +149,7 @@ def test_without_an_example_the_model_is_not_run(observe):
 
 
 def test_hooks_leave_with_the_first_epoch_when_the_model_is_never_run_whole(observe):
-    observer, model = observe(track_layer_health=False), net()
+    observer, model = observe(track_layer_health=False, track_phases=False), net()
     observer.register_model(model)
     model[0](torch.randn(1, 4))
     observer.flush()

@@ -210,10 +210,16 @@ def test_request_chooses_profile_and_thresholds(transactional_db, work_at_once, 
     ("body", "path"),
     [
         pytest.param({"profile": "harsh"}, "$.profile", id="unknown profile"),
-        pytest.param({"thresholds": {"loss_explosion": 3}}, "$.thresholds", id="unknown threshold"),
-        pytest.param({"thresholds": {"loss_explosion_ratio": "much"}}, "$.thresholds", id="no number"),
-        pytest.param({"thresholds": {"loss_explosion_ratio": "nan"}}, "$.thresholds", id="nan"),
+        pytest.param({"thresholds": {"loss_explosion": 3}}, "$.thresholds.loss_explosion", id="unknown threshold"),
+        pytest.param(
+            {"thresholds": {"loss_explosion_ratio": "much"}}, "$.thresholds.loss_explosion_ratio", id="no number"
+        ),
+        pytest.param({"thresholds": {"loss_explosion_ratio": "nan"}}, "$.thresholds.loss_explosion_ratio", id="nan"),
         pytest.param({"thresholds": 3}, "$.thresholds", id="no object"),
+        pytest.param({"threshold": {}}, "$.threshold", id="unknown setting"),
+        pytest.param({"disable": ["loss-explosions"]}, "$.disable[0]", id="unknown check"),
+        pytest.param({"severity": {"loss-explosion": "mild"}}, "$.severity.loss-explosion", id="unknown severity"),
+        pytest.param({"baseline": "mnist"}, "$.baseline", id="unknown baseline"),
     ],
 )
 def test_bad_request_is_explained_and_orders_nothing(alices_api, session, body, path):
@@ -252,7 +258,7 @@ def test_health_is_judged_on_the_fly_when_there_is_no_run(alices_api, bad_sessio
     [
         ({"thresholds": {"nonsense": 1}}, "unknown threshold: nonsense"),
         ({"disabled_checks": 5}, "list of ids"),
-        ({"disabled_checks": [[]]}, "list of ids"),
+        ({"disabled_checks": [[]]}, "must be a name"),
     ],
     ids=["an unknown threshold", "checks that are a number", "a check that is a list"],
 )

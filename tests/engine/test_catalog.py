@@ -14,14 +14,20 @@ from diagnostics.engine import CHECKS, DiagnosticThresholds, Profile, Run, diagn
 from diagnostics.engine import checks as catalogue
 from diagnostics.engine.docs import index, main, outdated, page, pages, thresholds_page, write
 from diagnostics.engine.registry import Scope, check
+from diagnostics.engine.sources import SOURCES
 from diagnostics.engine.thresholds import DEFAULTS
-from observer_client.packed import SCALARS
+from diagnostics.engine.uses import readers_of, thresholds_of
+from observer_client.packed import CLASS_SERIES, SCALARS
 from observer_client.record import LayerStats, Steps
+from observer_client.signal_records import ClassCounts
 from tests.engine.tools import BOTH
 
 ROOT = Path(__file__).parents[2]
 HEADINGS = ["What it does", "Why it matters", "How to fix it"]
-WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"}
+WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"} | {
+    name for name, *_ in CLASS_SERIES
+}
+WHOLE |= {"baseline.metric", "baseline.parameters"}
 each_check = pytest.mark.parametrize("found", CHECKS.values(), ids=CHECKS)
 
 
@@ -89,6 +95,12 @@ def test_ids_of_the_catalogue():
         "dead-relu", "saturated-activation", "activation-outliers", "exploding-gradients", "update-ratio",
         "attention-entropy",
         "learning-rate-schedule", "loss-spike", "oscillation", "weight-collapse",
+        "below-baseline", "larger-than-baseline",
+        "parameters-not-updated", "optimizer-misses-parameters", "missing-zero-grad", "no-gradient",
+        "eval-mode-while-training", "train-mode-while-validating", "softmax-before-cross-entropy", "labels-all-masked",
+        "class-imbalance", "input-scale", "padding-waste", "data-leakage", "gpu-underutilized", "gpu-memory-pressure",
+        "input-bound", "slow-step", "fail-slow", "clipping-fraction", "amp-overflow",
+        "anomalous-epoch",
     }  # fmt: skip
 
 
@@ -140,6 +152,10 @@ layer_health = st.fixed_dictionaries(
     optional={"correlations": st.lists(record_of(("layer_a", "layer_b", "correlation")), max_size=2)},
 )
 groups = {group: record_of([name.partition(".")[2] for name in SCALARS if name.startswith(group)]) for group in GROUPS}
+counts = st.one_of(
+    numbers,
+    st.dictionaries(st.sampled_from(fields_of(ClassCounts)), st.lists(numbers, max_size=4), max_size=3),
+)
 good_loss = st.fixed_dictionaries(
     {"train_mean": st.floats(-3, 3)},
     optional={
@@ -159,6 +175,7 @@ epoch = st.one_of(
             "loss": st.one_of(good_loss, groups["loss"]),
             "layer_health": st.one_of(numbers, layer_health),
             "steps": st.dictionaries(st.sampled_from(fields_of(Steps)), st.lists(numbers, max_size=6), max_size=4),
+            "classes": st.one_of(numbers, st.dictionaries(st.sampled_from(["train", "val"]), counts, max_size=2)),
         },
     ),
 )
@@ -192,6 +209,47 @@ def test_nothing_raises_on_an_absurd_run(epochs, lines, network, profile):
     assert isinstance(report.as_dict()["sustainability"]["wasted_compute_pct"], float)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(epoch, max_size=14), st.sets(st.sampled_from(sorted(GROUPS | {"layer_health", "steps"}))))
+def test_a_check_whose_columns_are_missing_says_so(epochs, gone):
+    left = [{k: v for k, v in each.items() if k not in gone} if isinstance(each, dict) else each for each in epochs]
+    run = Run.from_epochs(left)
+    skipped = diagnose(run).skipped
+    for found in CHECKS.values():
+        assert (found.id in skipped) == bool(found.missing(run))
+        if found.id in skipped:
+            assert found(run, DEFAULTS) == []
+
+
+wide = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1e-320, 1e308, -1e308, 5e-324]))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(wide, wide, wide, wide, wide), min_size=4, max_size=16), st.sampled_from(BOTH))
+def test_nothing_raises_on_numbers_at_the_end_of_what_a_float_holds(rows, profile):
+    epochs = [
+        {
+            "loss": {
+                "train_mean": loss,
+                "train_std": spread,
+                "train_max": loss,
+                "n_batches": 3,
+                "val": {"val_loss": val},
+            },
+            "gradients": {"norm_mean": norm, "norm_max": norm},
+            "memory": {"process_rss_mb": memory},
+            "layer_health": {
+                "layers": {"fc": {"gradient_norm_mean": norm, "weight_norm": val, "update_ratio": spread}}
+            },
+        }
+        for loss, spread, val, norm, memory in rows
+    ]
+    report = diagnose(Run.from_epochs(epochs), profile=profile)
+    json.dumps(report.as_dict(), allow_nan=False)
+    score = report.summary["anomaly"]["score"]
+    assert score is None or 0 <= score <= 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-1e3, 1e3), max_size=40), st.lists(st.floats(0, 1e3), min_size=40, max_size=40))
 def test_robust_reports_no_epoch_that_the_run_has_not(losses, spread):
@@ -223,3 +281,29 @@ def test_pages_name_what_they_are_about():
     assert "`loss-explosion`" in page(CHECKS["loss-explosion"])
     assert all(f"[`{name}`]({name}.md)" in index() for name in CHECKS)
     assert all(f"`{name}`" in thresholds_page() for name in DiagnosticThresholds.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", DiagnosticThresholds.__dataclass_fields__)
+def test_every_threshold_is_read_by_a_check(name):
+    assert readers_of(name)
+
+
+def test_a_page_tells_thresholds_of_the_rule_from_evidence():
+    assert thresholds_of(CHECKS["slow-epoch"]) == {
+        "slow_epoch_ratio": True,
+        "short_history": False,
+        "slow_epoch_z": False,
+    }
+    assert "| `slow_epoch_z` | 5 sigmas | evidence |" in page(CHECKS["slow-epoch"])
+    assert "no number to set" in page(CHECKS["nan-in-loss"])
+
+
+@each_check
+def test_a_page_tells_the_profiles_apart(found):
+    said = page(found).partition("## Profiles\n")[2]
+    assert said.startswith("`guide` reports" if found.gated else "`guide` and `robust` judge alike")
+
+
+def test_sources_belong_to_checks_and_are_told():
+    assert SOURCES.keys() <= CHECKS.keys()
+    assert "guide, section 5.4; L. Prechelt" in page(CHECKS["overfitting"])

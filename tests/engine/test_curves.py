@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from diagnostics.engine.curves import noise, ratio, rise_p_value, robust_sigma, slope, smooth
+from diagnostics.engine.curves import median, noise, quantile, ratio, rise_p_value, robust_sigma, slope, smooth
 
 
 def array(*values):
@@ -67,3 +69,16 @@ def test_rise_p_value(values, low, high):
 def test_rise_p_value_keeps_its_level_on_noise():
     rng = np.random.default_rng(2)
     assert np.mean([rise_p_value(rng.normal(size=30)) < 0.05 for _ in range(400)]) < 0.09
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 10, 499, 501, 1000])
+def test_quick_median_and_quantile_are_those_of_numpy(size):
+    values = np.random.default_rng(size).normal(size=size)
+    assert median(values) == np.median(values)
+    assert [quantile(values, share) for share in (0.0, 0.31, 0.6827, 1.0)] == pytest.approx(
+        np.quantile(values, [0.0, 0.31, 0.6827, 1.0]), rel=1e-15, abs=1e-15
+    )
+
+
+def test_median_of_nothing_is_not_a_number():
+    assert math.isnan(median(np.array([])))

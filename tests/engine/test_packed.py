@@ -23,6 +23,7 @@ from observer_client.record import (
     Steps,
     plain,
 )
+from observer_client.signal_records import ClassCounts, DataFigures
 
 NAN, INF = math.nan, math.inf
 
@@ -46,6 +47,8 @@ def full(number, **changes):
         ),
         carbon_emissions=Carbon(epoch_co2_kg=1e-5, estimated=True),
         steps=Steps(first=[0, 10], count=[10, 10], loss_mean=[1.0, None], loss_max=[-INF, NAN]),
+        data=DataFigures(input_mean=NAN, overlap_share=0.25),
+        classes={"val": ClassCounts(support=[30, 20], predicted=[50, 0], correct=[30, 0])},
     )
     return replace(base, **changes)
 

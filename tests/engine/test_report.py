@@ -25,6 +25,7 @@ def test_gravest_first_then_by_epoch():
         ("loss-explosion", 3),
         ("fc-dominates", None),
         ("loss-divergence", 2),
+        ("anomalous-epoch", 3),
         ("high-cpu", 0),
     ]
 
@@ -46,8 +47,8 @@ def test_guide_profile_suppresses_nothing():
 
 def test_summary():
     summary = diagnose(BAD).summary
-    assert summary["severity_breakdown"] == {"critical": 2, "warning": 2, "info": 1}
-    assert summary["category_breakdown"] == {"architecture": 1, "logs": 1, "loss": 2, "system": 1}
+    assert summary["severity_breakdown"] == {"critical": 2, "warning": 3, "info": 1}
+    assert summary["category_breakdown"] == {"architecture": 1, "logs": 1, "loss": 2, "system": 2}
     assert summary["checks_run"] + len(summary["skipped_checks"]) == len(CHECKS)
 
 
@@ -73,7 +74,7 @@ def test_epoch_trends_list_each_epoch_hit():
         0: ["high-cpu"],
         1: ["high-cpu"],
         2: ["loss-divergence", "high-cpu"],
-        3: ["loss-explosion", "high-cpu"],
+        3: ["loss-explosion", "anomalous-epoch", "high-cpu"],
     }
 
 

@@ -175,7 +175,9 @@ def test_shares_come_from_parameters():
 
 
 def test_needs_neither_django_nor_torch():
-    script = "import diagnostics.engine, sys; print({'django', 'torch', 'rich', 'msgspec'} & set(sys.modules))"
+    script = (
+        "import diagnostics.engine, sys; print({'django', 'torch', 'rich', 'msgspec', 'sklearn'} & set(sys.modules))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "set()\n"
     )

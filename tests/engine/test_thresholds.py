@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from diagnostics.engine import DiagnosticThresholds
+from diagnostics.engine import DiagnosticThresholds, grouped_thresholds
 
 
 def test_defaults_of_the_guide():
@@ -37,10 +37,10 @@ def test_overrides_from_json():
         ({"loss_explosion_ratio": True}, "must be a number"),
         ({"loss_explosion_ratio": None}, "must be a number"),
         ({"loss_explosion_ratio": math.nan}, "must be finite"),
-        ({"loss_explosion_ratio": -1}, "must be between 0 and inf"),
+        ({"loss_explosion_ratio": -1}, "must be 0 or more"),
         ({"throughput_drop_pct": 20}, "must be between 0 and 1"),
         ({"overfitting_epochs": 1.5}, "whole number of epochs"),
-        ({"overfitting_epochs": 0}, "must be between 1"),
+        ({"overfitting_epochs": 0}, "must be 1 or more"),
         ([], "must be an object"),
     ],
     ids=repr,
@@ -48,3 +48,9 @@ def test_overrides_from_json():
 def test_refuses(overrides, message):
     with pytest.raises(ValueError, match=message):
         DiagnosticThresholds.from_mapping(overrides)
+
+
+def test_every_threshold_is_in_one_group():
+    names = [each.name for group in grouped_thresholds().values() for each in group]
+    assert names == [each.name for each in fields(DiagnosticThresholds)]
+    assert "" not in grouped_thresholds() and len(grouped_thresholds()) > 10

@@ -6,7 +6,7 @@ import pytest
 from django.template.loader import render_to_string
 from django.test import Client
 
-OF_A_PROJECT = ["/projects/{project}"]
+OF_A_PROJECT = ["/projects/{project}", "/projects/{project}/policy"]
 OF_A_SESSION = ["/sessions/{session}", "/sessions/{session}/series", "/sessions/{session}/layers"]
 OF_A_SESSION += ["/sessions/{session}/logs", "/runs/{run}"]
 OF_EVERYBODY = ["/", "/checks", "/checks/loss-explosion", "/api/docs", "/accounts/password"]

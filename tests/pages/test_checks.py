@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from diagnostics.engine import CHECKS
@@ -15,6 +17,13 @@ def test_every_check_has_its_page(text, check_id):
     page = text(f"/checks/{check_id}")
     assert "<h1>" in page
     assert "<h2>How to fix it</h2>" in page
+
+
+@pytest.mark.parametrize("path", ["/thresholds", "/checks/overfitting"])
+def test_links_of_the_documentation_lead_to_pages(as_alice, path):
+    links = set(re.findall(r'<a href="(/(?:checks/|thresholds)[^"]*)"', as_alice.get(path).content.decode()))
+    assert links and {as_alice.get(link).status_code for link in links} == {200}
+    assert ".md" not in as_alice.get(path).content.decode()
 
 
 def test_the_api_page_names_the_endpoints_of_the_guide(text, db):

@@ -23,6 +23,13 @@ def doubt(run: Run, event: slice = slice(0, 0)) -> Floats:
     The larger of what the batches of the epoch say (std / sqrt(n)) and what the curve's own jitter says, without the
     rows of ``event``.
     """
+    key = "doubt", event.start, event.stop
+    if key not in run.memory:
+        run.memory[key] = _doubt(run, event)
+    return np.asarray(run.memory[key])
+
+
+def _doubt(run: Run, event: slice) -> Floats:
     loss = run.column(TRAIN)
     batches = run.column("loss.n_batches").values
     with np.errstate(invalid="ignore", divide="ignore"):

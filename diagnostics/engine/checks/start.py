@@ -123,9 +123,10 @@ def initial_loss(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     if steps[0] > limits.initial_loss_ratio * chance and not settled < chance:
         epoch = int(run.epochs[run.steps("loss_mean").rows[0]])
         first = float(steps[0])
+        summed = " Its graph ends in a sum over samples." if (run.column("loop.summed").values > 0).any() else ""
         yield Finding(
             description=f"The first loss is {first:.4g}; guessing costs {chance:.3g}. The first epoch ends at "
-            f"{settled:.4g}.",
+            f"{settled:.4g}.{summed}",
             epoch=epoch,
             key=STEPS,
             value=first,

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from diagnostics import problem_api as api
+
+urlpatterns = [
+    path("problems", api.ProblemList.as_view(), name="api_problems"),
+    path("problems/bulk", api.ProblemBulk.as_view(), name="api_problems_bulk"),
+    path("problems/<int:problem_id>", api.ProblemDetail.as_view(), name="api_problem"),
+    path("problems/<int:problem_id>/activity", api.ProblemActivity.as_view(), name="api_problem_activity"),
+    path("problems/<int:problem_id>/comments", api.ProblemComments.as_view(), name="api_problem_comments"),
+]

@@ -1,6 +1,6 @@
 """Curves of the trained runs, without any verdict: is the healthy one healthy, does the fault bite?
 
-    python -m benchmarks.detection.curves --part acceptance --only overfitting
+python -m benchmarks.detection.curves --part acceptance --only overfitting
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data that neither thresholds nor their authors have seen. All tensors are float32 in about unit scale, labels int64."""
+"""Data that no threshold was tuned on. All tensors are float32 in about unit scale, labels int64."""
 
 from __future__ import annotations
 
@@ -166,7 +166,9 @@ def roll(seed: int, samples: int = 1200) -> Split:
 
 def tags(seed: int, samples: int = 1200) -> Split:
     """Word counts of 24 words and which of 6 tags apply, 0 or 1 as float32."""
-    x, y = datasets.make_multilabel_classification(samples, 24, 6, n_labels=2, random_state=seed)
+    x, y = datasets.make_multilabel_classification(
+        n_samples=samples, n_features=24, n_classes=6, n_labels=2, random_state=seed
+    )
     x_train, y_train = _standardized(x), torch.tensor(y, dtype=torch.float32)
     return split(x_train, y_train, seed)
 
@@ -205,7 +207,7 @@ def counts(seed: int, samples: int = 1200) -> Split:
     return split(x, torch.poisson(rate, generator=made).unsqueeze(1), seed)
 
 
-def additions(seed: int, samples: int = 1500, length: int = 10) -> Split:
+def additions(seed: int, samples: int = 1500, length: int = 6) -> Split:
     """Sequences of a number and a mark, length x 2; the target is the sum of the two marked numbers."""
     made = torch.Generator().manual_seed(seed)
     number = torch.rand(samples, length, generator=made)

@@ -37,11 +37,16 @@ def _moved(places: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     return following, torch.where(following == _LENGTH - 1, 1.0, -0.02)
 
 
+def _nothing(samples: int) -> TensorDataset:
+    """Return places and values that nobody learns from: a game makes its own samples."""
+    return TensorDataset(torch.zeros(samples, dtype=torch.int64), torch.zeros(samples, 2))
+
+
 def corridor_policy(seed: int) -> Setup:
     """A policy gradient: the loss is as noisy at the end as at the beginning, the return grows."""
     return Setup(
         model=Player(),
-        train=TensorDataset(torch.zeros(30 * _EPISODES, 1), torch.zeros(30 * _EPISODES)),
+        train=_nothing(30 * _EPISODES),
         val=None,
         criterion=functional.mse_loss,
         rate=5e-3,
@@ -88,7 +93,7 @@ def corridor_values(seed: int) -> Setup:
     """Q-learning with a target network: as values spread from the end backwards, the loss rises at first."""
     return Setup(
         model=Player(),
-        train=TensorDataset(torch.zeros(1280, 1), torch.zeros(1280)),
+        train=_nothing(1280),
         val=None,
         criterion=functional.smooth_l1_loss,
         rate=2e-3,

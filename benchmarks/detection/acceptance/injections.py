@@ -172,12 +172,19 @@ def saturated(setup: Setup) -> None:
 
 
 def detached(place: int) -> Twist:
-    """Return a twist that cuts the graph behind the layer at ``place``; ``place`` layers before it are cut off too."""
+    """Return a twist that cuts the graph behind a layer; all that learned through that one alone is at fault."""
 
     def twist(setup: Setup) -> None:
-        name, layer = _nth(setup.model, place)
+        layer = _nth(setup.model, place)[1]
         layer.register_forward_hook(lambda module, inputs, output: output.detach())
-        setup.at_fault = frozenset(list(weighted(setup.model))[: place + 1])
+        x, y = setup.train.tensors
+        setup.criterion(setup.model(x[:8]), y[:8]).backward()
+        setup.at_fault = frozenset(
+            name
+            for name, each in setup.model.named_modules()
+            if (own := list(each.parameters(recurse=False))) and all(weight.grad is None for weight in own)
+        )
+        setup.model.zero_grad()
 
     return twist
 

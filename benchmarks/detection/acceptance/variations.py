@@ -101,7 +101,7 @@ def _pretrain(setup: Setup) -> None:
 
 
 def biases_only(setup: Setup) -> None:
-    """After pre-training on other noise, only biases and normalization are trained (Ben Zaken et al. 2022)."""
+    """After pre-training only biases and normalization are trained (Ben Zaken et al. 2022)."""
     _pretrain(setup)
     for name, weight in setup.model.named_parameters():
         weight.requires_grad_(weight.ndim == 1 or name.startswith("classifier"))
@@ -204,8 +204,10 @@ def large_units(setup: Setup) -> None:
         last.bias.fill_(900.0)
     setup.criterion, setup.clip = nn.HuberLoss(delta=100.0), None
     setup.told |= {"loss": "huber"}
-    setup.optimizer = lambda rate: lambda weights: torch.optim.Adam(
-        [{"params": weights[:-2]}, {"params": weights[-2:], "lr": 200 * rate}], lr=rate
+    setup.optimizer = lambda rate: (
+        lambda weights: torch.optim.Adam(
+            [{"params": weights[:-2]}, {"params": weights[-2:], "lr": 200 * rate}], lr=rate
+        )
     )
 
 
@@ -302,7 +304,5 @@ def one_pass(setup: Setup) -> None:
     """Everything is seen once, in a single epoch."""
     x, y = setup.train.tensors
     times = 8
-    setup.train = TensorDataset(
-        x.repeat(times, *[1] * (x.ndim - 1)), y.repeat(times, *[1] * (y.ndim - 1))
-    )
+    setup.train = TensorDataset(x.repeat(times, *[1] * (x.ndim - 1)), y.repeat(times, *[1] * (y.ndim - 1)))
     setup.epochs, setup.batch_size = 1, 32

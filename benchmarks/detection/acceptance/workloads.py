@@ -23,9 +23,7 @@ def hits(output: Tensor, targets: Tensor) -> float:
 def _classifier(model: nn.Module, split: Split, classes: int, **settings: Any) -> Setup:
     told = {"loss": "cross_entropy", "num_classes": classes}
     criterion = nn.CrossEntropyLoss()
-    return Setup(
-        model=model, train=split[0], val=split[1], criterion=criterion, accuracy=hits, told=told, **settings
-    )
+    return Setup(model=model, train=split[0], val=split[1], criterion=criterion, accuracy=hits, told=told, **settings)
 
 
 def _other(model: nn.Module, split: Split, criterion: Any, loss: str, **settings: Any) -> Setup:
@@ -89,9 +87,7 @@ def series_temporal(seed: int) -> Setup:
 
 
 def ratings_factors(seed: int) -> Setup:
-    return _other(
-        models.Factors(), data.ratings(seed), nn.MSELoss(), "mse", rate=4e-3, epochs=12, optimizer=_decaying
-    )
+    return _other(models.Factors(), data.ratings(seed), nn.MSELoss(), "mse", rate=4e-3, epochs=12, optimizer=_decaying)
 
 
 def roll_siren(seed: int) -> Setup:
@@ -112,7 +108,7 @@ def counts_poisson(seed: int) -> Setup:
 
 def additions_elman(seed: int) -> Setup:
     model = sequences.Elman(2)
-    return _other(model, data.additions(seed), nn.MSELoss(), "mse", rate=2e-3, epochs=18, batch_size=32, clip=1.0)
+    return _other(model, data.additions(seed), nn.MSELoss(), "mse", rate=3e-3, epochs=20, batch_size=32, clip=1.0)
 
 
 def moons_flow(seed: int) -> Setup:

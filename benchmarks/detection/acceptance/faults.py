@@ -9,23 +9,24 @@ from benchmarks.detection.acceptance import workloads as at
 from benchmarks.detection.faults import FAULTS as KNOWN
 from benchmarks.detection.scenario import Part, Scenario
 from benchmarks.detection.training import Twist
-from benchmarks.detection.variations import changed
+from benchmarks.detection.variations import changed, in_turn, scaled
 from benchmarks.detection.workloads import Builder
 
 Row = tuple[str, Twist, tuple[Builder, ...]]
 
 _DYNAMICS: list[Row] = [
-    ("learning rate too high", inject.rate_too_high, (at.textures_mixer, at.recipes_convolutions)),
+    ("learning rate too high", in_turn(scaled(rate=6), inject.rate_too_high), (at.textures_mixer,)),
+    ("learning rate too high", inject.rate_too_high, (at.recipes_convolutions,)),
     ("learning rate jumps", inject.rate_jumps, (at.glyphs_dense, at.mixture_experts)),
     ("learning rate too low", inject.rate_too_low, (at.graphs_messages, at.recipes_convolutions)),
     ("learning rate stuck at zero", inject.rate_stuck_at_zero, (at.textures_mixer, at.votes_bag)),
     ("schedule stepped once an epoch", inject.warm_up_per_epoch, (at.textures_mobile, at.reversals_transformer)),
     ("slow divergence", inject.rate_grows, (at.clouds_points, at.recipes_convolutions)),
-    ("oscillation", inject.oscillates, (at.clouds_points, at.glyphs_dense)),
+    ("oscillation", in_turn(inject.oscillates, scaled(rate=0.2)), (at.clouds_points, at.glyphs_dense)),
     ("everything clipped away", inject.clipped_away, (at.mixture_experts, at.textures_mixer)),
     ("over-regularized", inject.over_regularized, (at.clouds_points, at.votes_bag)),
-    ("batch of two", changed(batch_size=2, epochs=3), (at.glyphs_dense, at.clouds_points)),
-    ("overfitting", inject.overfits, (at.textures_mixer, at.mixture_experts)),
+    ("batch of two", in_turn(changed(batch_size=2, epochs=3), scaled(rate=5)), (at.glyphs_dense, at.clouds_points)),
+    ("overfitting", inject.overfits, (at.shells_table, at.mixture_experts)),
     ("labels partly wrong", inject.wrong_labels, (at.glyphs_dense, at.mixture_experts)),
     ("labels shuffled", inject.shuffled_labels, (at.textures_mobile, at.graphs_messages)),
 ]
@@ -33,7 +34,7 @@ _DYNAMICS: list[Row] = [
 _LAYERS: list[Row] = [
     ("exploding initialization", inject.large_weights, (at.clouds_points, at.recipes_convolutions)),
     ("zero initialization", inject.zero_weights, (at.textures_mixer, at.clouds_points)),
-    ("vanishing gradients", inject.deep_tanh, (at.shells_table, at.mixture_experts)),
+    ("vanishing gradients", inject.deep_tanh, (at.shells_table, at.textures_mixer)),
     ("dead ReLU", inject.dead_units, (at.clouds_points, at.textures_mobile)),
     ("saturated activation", inject.saturated, (at.shells_table, at.mixture_experts)),
     ("detached branch", inject.detached(1), (at.clouds_points,)),
@@ -61,9 +62,9 @@ _CODE: list[Row] = [
 
 _DATA: list[Row] = [
     ("all labels masked", inject.masked_labels, (at.recipes_convolutions, at.reversals_transformer)),
-    ("one wild batch", inject.wild_batch, (at.clouds_points, at.textures_mixer)),
+    ("one wild batch", inject.wild_batch, (at.clouds_points, at.mixture_experts)),
     ("NaN in one batch", inject.nan_batch, (at.glyphs_dense, at.series_temporal)),
-    ("inputs not normalized", inject.raw_units, (at.clouds_points, at.mixture_experts)),
+    ("inputs not normalized", inject.raw_units, (at.series_temporal, at.mixture_experts)),
     ("one class ignored", inject.rare_class, (at.textures_mobile, at.clouds_points)),
     ("validation data in training", inject.leak, (at.glyphs_dense, at.mixture_experts)),
     ("loader becomes slow", shared.slow_loader(from_share=0.6, seconds=0.02), (at.mixture_experts, at.votes_bag)),

@@ -16,7 +16,7 @@ class GatedConvolutions(nn.Module):
     def __init__(self, symbols: int, width: int = 48) -> None:
         super().__init__()
         self.tokens = nn.Embedding(symbols, width)
-        nn.init.normal_(self.tokens.weight, std=0.3)
+        nn.init.normal_(self.tokens.weight, std=0.1)
         self.layers = nn.ModuleList(nn.Conv1d(width, 2 * width, 3) for _ in range(4))
         self.norm = nn.LayerNorm(width)
 

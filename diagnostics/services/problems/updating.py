@@ -46,13 +46,14 @@ def note_findings(session: TrainSession, issues: Iterable[IssueData], checks: Co
     is_complete = session.status == SessionStatus.FINISHED
     groups = grouped(issues)
     news = _cover(session, sorted(checks), is_complete=is_complete)
-    before = {each.problem_id: each for each in Occurrence.objects.filter(session=session.pk)}
+    before = _shown_before(session)
     if not groups and not before and not (news and is_complete):
         return
     if not news and not _differs(before, _sightings(session, groups, _known(session, groups))):
         return
     project = lock([session.project_id])[session.project_id]
-    problems = _known(session, groups)
+    # Somebody may have merged problems until the lock was free, which moves what the session showed before.
+    before, problems = _shown_before(session), _known(session, groups)
     if missing := [several for key, several in groups.items() if fingerprint(*key) not in problems]:
         _make(session, [seen(several) for several in missing])
         problems = _known(session, groups)
@@ -65,6 +66,10 @@ def note_findings(session: TrainSession, issues: Iterable[IssueData], checks: Co
     shown = {pk: found for pk, (_, found) in sightings.items()}
     moves = refresh(project, Problem.objects.filter(pk__in=touched), session=session, shown=shown)
     Activity.objects.bulk_create(moves)
+
+
+def _shown_before(session: TrainSession) -> dict[int, Occurrence]:
+    return {each.problem_id: each for each in Occurrence.objects.filter(session=session.pk)}
 
 
 def _cover(session: TrainSession, checks: list[str], *, is_complete: bool) -> bool:

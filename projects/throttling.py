@@ -86,8 +86,9 @@ def patient(view: View) -> View:
         if request.method != "POST":
             return view(request, *args, **kwargs)
         tallies = _sign_ins(request)
-        # A list: each is counted, also behind one that is over its limit.
-        if not all([tally.note() for tally in tallies]):
+        # Each is counted, also behind one that is over its limit.
+        within = [tally.note() for tally in tallies]
+        if not all(within):
             wait = max(tally.seconds_left for tally in tallies)
             context = {"minutes": -(-wait // 60)}
             refusal = render(request, "429.html", context, status=429)

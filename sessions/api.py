@@ -169,7 +169,7 @@ class EpochList(APIView):
         responses={200: OpenApiResponse(OpenApiTypes.OBJECT, "A page of epochs, as they were sent."), 404: ERROR},
     )
     def get(self, request: Request, key: str) -> HttpResponse:
-        """The session's epochs, in order, as they were sent. A page ends early where epochs are large: follow `next`."""
+        """The session's epochs, in order, as they were sent. A page of large epochs ends early: follow `next`."""
         steps = find_session(request, key).steps.order_by("epoch")
         pages = EpochPages()
         payloads = pages.paginate_queryset(steps, request, view=self)

@@ -87,7 +87,9 @@ def test_a_key_that_asks_too_often_is_told_to_wait(kind, as_key, session, settin
     assert other.status_code != 429, "another key has its own share"
 
 
-@pytest.mark.parametrize("change", [{"MLDIAG_AUTH": "open"}, {"MLDIAG_KEY_REQUESTS_PER_MINUTE": 0}], ids=["open", "off"])
+@pytest.mark.parametrize(
+    "change", [{"MLDIAG_AUTH": "open"}, {"MLDIAG_KEY_REQUESTS_PER_MINUTE": 0}], ids=["open", "off"]
+)
 def test_nobody_is_hindered(change, ingest, session, settings):
     settings.MLDIAG_KEY_REQUESTS_PER_MINUTE = 1
     for name, value in change.items():

@@ -128,7 +128,7 @@ def _columns(run: DiagnosticRun, verdict: Verdict) -> dict[str, Any]:
         "issue_count": len(report.issues),
         "arch_type": clean(report.arch_type, 20),
         "summary": storable(verdict.summary),
-        "sustainability": storable(plain(report.as_dict()["sustainability"])),
+        "sustainability": storable(plain(report.sustainability.as_dict())),
     }
 
 

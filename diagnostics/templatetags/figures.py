@@ -74,11 +74,14 @@ def figure(value: Any) -> str:
     if isinstance(value, float):
         return _decimal(value)
     if isinstance(value, str):
-        return SPELLED.get(value, value)
+        return SPELLED.get(value) or _short(value)
     if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, dict)) for item in value):
         shown = ", ".join(figure(item) for item in value[:LONGEST_LIST])
         return f"{shown}, … ({len(value)} in all)" if len(value) > LONGEST_LIST else shown or NOTHING
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _short(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,8 @@ NAME_LENGTH = 200
 REASON_LENGTH = 8_000
 MAX_TAGS = 100
 MOST_STEPS = 2**63 - 1
+MAX_MERGED_BYTES = 4 * 2**20
+"""What a mapping may grow to by patches, of which each alone is within the limits of a request."""
 LONGEST_SILENCE_SECONDS = 10 * 365 * 86_400.0
 
 
@@ -86,18 +89,28 @@ def update_session(
     run_name: str | None = None,
     tags: list[str] | None = None,
 ) -> TrainSession:
-    """Add to what is known of a session: entries of mappings one by one, name and tags as a whole."""
+    """Add to what is known of a session: entries of mappings one by one, name and tags as a whole.
+
+    Raises Refused for a mapping that would grow too large, and for too many tags; then nothing is changed.
+    """
     held = TrainSession.objects.select_for_update(of=("self",)).get(pk=session.pk)
     merged = {"hyperparameters": hyperparameters, "environment": environment, "config": config}
     for name, entries in merged.items():
         if entries is not None:
-            setattr(held, name, {**getattr(held, name), **storable(plain(entries))})
+            setattr(held, name, _merged(name, getattr(held, name), storable(plain(entries))))
     if run_name is not None and (name := clean(run_name.strip(), NAME_LENGTH)):
         held.name = name
     if tags is not None:
         held.tags = _tags(tags)
     held.save(update_fields=[*merged, "name", "tags"])
     return held
+
+
+def _merged(name: str, known: dict[str, Any], entries: dict[str, Any]) -> dict[str, Any]:
+    merged = {**known, **entries}
+    if len(json.dumps(merged)) > MAX_MERGED_BYTES:
+        raise Refused(f"The {name} of a session take at most {MAX_MERGED_BYTES:,} bytes.", f"$.{name}")
+    return merged
 
 
 def heartbeat(session: TrainSession, *, step: int | None = None, expect_next_in: float | None = None) -> None:

@@ -9,7 +9,7 @@ ARGS ?=
 LINKS = $${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-$$($(PYTHON) -m pip config get global.find-links 2>/dev/null || true)}}
 INSTALL = UV_FIND_LINKS="$(LINKS)" $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ./observer_client
 
-.PHONY: help demo serve test test-sqlite lint fix docs bench bench-detection clean browser
+.PHONY: help demo serve test test-sqlite lint fix docs bench bench-pages screenshots bench-detection clean browser
 
 help:           ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,13 @@ docs: $(VENV)/.lint                         ## Write the generated documentation
 
 bench: $(VENV)/.test node_modules/.installed ## Measure client, engine, files and ingest beside their floors
 	@for each in observer layers engine check_file parallel stored ingest; do echo "== $$each"; $(BIN)/python -m benchmarks.$$each || exit 1; done
+
+bench-pages: $(VENV)/.test node_modules/.installed browser ## Measure pages, lists and live alerts (ARGS="--mlflow PATH" to put MLflow beside)
+	$(BIN)/python -m benchmarks.pages $(ARGS)
+	$(BIN)/python -m benchmarks.alerts
+
+screenshots: $(VENV)/.test node_modules/.installed browser ## Take the pictures of the documentation
+	$(BIN)/python -m docs.screenshots
 
 bench-detection: $(VENV)/.test              ## Measure detection and false alarms on real trainings (ARGS="--part tuning")
 	$(BIN)/python -m benchmarks.detection --docs docs/detection.md $(ARGS)

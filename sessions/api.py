@@ -8,6 +8,7 @@ import time
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpResponse
@@ -184,6 +185,20 @@ class EpochList(APIView):
         """Store epochs, each by itself: one result an item, in order."""
         results = services.store_epochs(sessions_named(request, key), batch(request))
         return Response({"results": [epoch_result(each) for each in results]})
+
+
+class MetricHistory(APIView):
+    @extend_schema(
+        parameters=[KEY],
+        responses={200: OpenApiResponse(OpenApiTypes.OBJECT, "Lists of numbers by name, all as long."), 404: ERROR},
+    )
+    def get(self, request: Request, key: str) -> HttpResponse:
+        """Every number of every epoch but those of layers: one list for each name, parallel to `epoch`.
+
+        `null` where an epoch did not log it; NaN and infinity are spelled as `"nan"`, `"inf"`, `"-inf"`.
+        """
+        columns = services.metric_history(find_session(request, key))
+        return HttpResponse(msgspec.json.encode(columns), content_type="application/json")
 
 
 class LogList(ListAPIView):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from django.core.paginator import Page, Paginator
 from django.db import connection
 from django.db.models import F, JSONField, Q, QuerySet, TextField
 from django.db.models.fields.json import KeyTransform
@@ -18,6 +19,7 @@ from sessions.models import SessionStatus, TrainSession
 
 HEAVY = ("hyperparameters", "environment", "config", "reason", "metrics")
 """Columns that no list shows as a whole, and that may be large."""
+SESSIONS_ON_A_PAGE = 50
 LOOKED_AT = 20
 """Of how many of the latest sessions the hyperparameters and metrics are offered as columns."""
 OFFERED = 60
@@ -94,9 +96,20 @@ class Listing:
     def keys(self) -> list[str]:
         return [column.key for column in self.columns]
 
-    def found(self, sessions: QuerySet[TrainSession]) -> QuerySet[TrainSession]:
-        """Narrow and order sessions, and load what the columns show."""
-        return self._shown(self._ordered(self.narrowed(sessions)))
+    def page(self, sessions: QuerySet[TrainSession], number: str | None) -> Page[TrainSession]:
+        """Return one page of the sessions, narrowed and ordered, with what the columns show. Three queries.
+
+        First the numbers alone are ordered and cut: their documents would be carried along through both.
+        """
+        page = Paginator(self.numbers(sessions), SESSIONS_ON_A_PAGE).get_page(number)
+        found = self._shown(sessions).in_bulk(list(page.object_list))
+        # One may have been deleted in between.
+        page.object_list = [found[pk] for pk in page.object_list if pk in found]
+        return page
+
+    def numbers(self, sessions: QuerySet[TrainSession]) -> QuerySet[TrainSession, int]:
+        """Return the numbers of the sessions, narrowed and ordered."""
+        return self._ordered(self.narrowed(sessions)).values_list("pk", flat=True)
 
     def narrowed(self, sessions: QuerySet[TrainSession]) -> QuerySet[TrainSession]:
         sessions = sessions.exclude(archived=None) if self.is_archive else sessions.kept()

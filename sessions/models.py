@@ -104,6 +104,12 @@ class TrainSession(models.Model):
         ordering = ["-started", "-pk"]
         indexes = [
             models.Index(fields=["project", "-started", "-id"], name="training_by_project"),
+            # What lists show and count. A name is searched for in it, a status counted, without reading the sessions.
+            models.Index(
+                fields=["project", "-started", "-id", "status", "name"],
+                condition=models.Q(archived=None),
+                name="training_kept",
+            ),
             # The home page asks for the few that are running, among all that ever ran.
             models.Index(fields=["status", "-last_seen"], name="training_by_status"),
             models.Index(fields=["project", "duration_seconds", "id"], name="training_by_duration"),

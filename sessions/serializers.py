@@ -95,6 +95,7 @@ class SessionOut(SessionRef):
             "val_loss",
             "co2_kg",
             "energy_kwh",
+            "metrics",
             "health_score",
             "critical_count",
             "warning_count",

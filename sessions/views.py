@@ -18,7 +18,6 @@ from projects.services.documents import clean
 from sessions.listing import HEAVY, Listing, cells, offered
 from sessions.models import SessionLog, SessionStatus, TrainSession
 
-SESSIONS_ON_A_PAGE = 50
 PROJECTS_ON_A_PAGE = 50
 LINES_ON_A_PAGE = 200
 RUNNING_SHOWN = 10
@@ -89,7 +88,7 @@ def project(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a project's sessions as the query asks for them, how their health and footprint went, what recurs."""
     shown = get_object_or_404(Project.objects.visible_to(request.user), pk=pk)
     listing = Listing.of(request.GET)
-    page = Paginator(listing.found(shown.sessions.all()), SESSIONS_ON_A_PAGE).get_page(request.GET.get("page"))
+    page = listing.page(shown.sessions.all(), request.GET.get("page"))
     latest = list(reversed(shown.sessions.kept().defer(*HEAVY).order_by("-started", "-pk")[:TREND_LENGTH]))
     others, tags = offered(shown.sessions.kept(), listing)
     context = {

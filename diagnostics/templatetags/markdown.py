@@ -23,7 +23,9 @@ def markdown(text: str) -> SafeString:
     """Render Markdown; markup in it stays text."""
     text = _DOCUMENT.sub(lambda found: f"]({'/' if found[1] == 'thresholds' else '/checks/'}{found[1]})", text)
     # Without "html" the renderer escapes markup, and it refuses javascript: links itself.
-    return mark_safe(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    # What is too wide scrolls, by keyboard, too.
+    return mark_safe(re.sub("<(pre|table)>", r'<\1 tabindex="0">', rendered))
 
 
 def section(check: Check, heading: str) -> str:

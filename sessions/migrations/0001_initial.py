@@ -119,6 +119,10 @@ class Migration(migrations.Migration):
             model_name='trainsession',
             index=models.Index(fields=['project', 'duration_seconds', 'id'], name='training_by_duration'),
         ),
+        migrations.AddIndex(
+            model_name='trainsession',
+            index=models.Index(condition=models.Q(('archived', None)), fields=['project', '-started', '-id', 'status', 'name'], name='training_kept'),
+        ),
         migrations.AddConstraint(
             model_name='sessionlog',
             constraint=models.UniqueConstraint(fields=('session', 'seq'), name='training_one_line_per_seq'),

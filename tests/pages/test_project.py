@@ -110,7 +110,7 @@ def test_costs_the_same_for_one_and_for_many(as_alice, project, django_assert_nu
     # can be a column, the problems.
     for number in (0, 199):
         make_sessions(project, number)
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(10):
             as_alice.get(f"/projects/{project.pk}")
 
 

@@ -10,59 +10,21 @@ makes a long window cheaper than any figure below, is lifted.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
-from time import perf_counter, process_time
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 
-from observer_client import Observer, ObserverConfig, layerstats
+from benchmarks import recorders
+from benchmarks.recorders import Recorder
+from benchmarks.twins import Twin, perceptron, ratios
+from observer_client import layerstats
 
 BLOCK = 15
-
-
-class Twin:
-    """A model in training."""
-
-    def __init__(self, depth: int, width: int) -> None:
-        parts = [part for _ in range(depth - 1) for part in (torch.nn.Linear(width, width), torch.nn.ReLU())]
-        self.model = torch.nn.Sequential(*parts, torch.nn.Linear(width, 10))
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
-        self.x, self.y = torch.randn(64, width), torch.randint(0, 10, (64,))
-
-    def step(self, before: Callable[[], object] | None = None) -> torch.Tensor:
-        loss = torch.nn.functional.cross_entropy(self.model(self.x), self.y)
-        loss.backward()
-        if before is not None:
-            before()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss
-
-
-def ratio(observed: Callable[[], object], plain: Callable[[], object], steps: int, clock: Callable[[], float]) -> float:
-    """Return the median of observed over plain blocks, the order changing from pair to pair."""
-
-    def block(step: Callable[[], object]) -> float:
-        began = clock()
-        for _ in range(BLOCK):
-            step()
-        return clock() - began
-
-    for _ in range(4):
-        block(observed), block(plain)
-    ratios = []
-    for pair in range(max(5, steps // BLOCK)):
-        if pair % 2:
-            first, second = block(observed), block(plain)
-        else:
-            second, first = block(plain), block(observed)
-        ratios.append(first / second)
-    # Not the median: it would leave out that some blocks have a sampled step and others have none.
-    ratios.sort()
-    return statistics.fmean(ratios[len(ratios) // 10 : -len(ratios) // 10 or None])
 
 
 def fused(twin: Twin) -> Callable[[], object]:
@@ -87,33 +49,44 @@ def fused(twin: Twin) -> Callable[[], object]:
     return partial(twin.step, before)
 
 
-def observed(twin: Twin, folder: str, **settings: int) -> Callable[[], object]:
-    """Return a step that an Observer is told of."""
-    config = ObserverConfig(mode="offline", directory=folder, quiet=True, capture_logs=False, **settings)
-    observer = Observer(config=config)
-    observer.register_model(twin.model)
-    return lambda: observer.step(0, twin.step(), batch_size=64)
-
-
 def print_table(steps: int, depth: int = 30, width: int = 64) -> None:
     """Train each pair of twins for ``steps`` steps and print a line for it."""
-    print(f"{depth} layers{'wall':>24}{'CPU':>14}{'over fused':>14}")
+    print(f"{depth} layers{'wall':>24}{'CPU':>14}{'over fused':>14}   goals: each step 1.2, by default CPU 1.02")
     floor = None
     layerstats.MOST = 10**6
-    with tempfile.TemporaryDirectory() as folder:
-        rows: list[tuple[str, Callable[[Twin], Callable[[], object]]]] = [
-            ("noise", lambda twin: twin.step),
-            ("fused, each step", fused),
-            ("observed, each step", lambda twin: observed(twin, folder, layer_health_every=1)),
-            ("observed, one in 15", lambda twin: observed(twin, folder, layer_health_every=15)),
-            ("observed, by default", lambda twin: observed(twin, folder)),
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
+        rows: list[tuple[str, Callable[[Twin], Callable[[], object]], int]] = [
+            ("noise", lambda twin: twin.step, steps),
+            ("fused, each step", fused, steps),
+            ("observed, each step", told(recorders.observer, folder, closing, layer_health_every=1), steps),
+            ("observed, one in 15", told(recorders.observer, folder, closing, layer_health_every=15), steps),
+            ("observed, by default", told(recorders.observer, folder, closing), steps),
+            *((name, told(make, folder, closing), steps // 15) for name, make in recorders.LAYER_PEERS.items()),
         ]
-        for name, make in rows:
-            step, plain = make(Twin(depth, width)), Twin(depth, width).step
-            wall, cpu = (ratio(step, plain, steps, clock) for clock in (perf_counter, process_time))
+        for name, make, count in rows:
+            try:
+                step = make(perceptron(depth, width))
+            except ImportError:
+                print(f"{name:22}     absent")
+                continue
+            wall, cpu = ratios(step, perceptron(depth, width).step, count, BLOCK if count == steps else 1)
             floor = cpu - 1 if name.startswith("fused") else floor
             over = f"{(cpu - 1) / floor:14.2f}" if floor else " " * 14
             print(f"{name:22}{wall:11.3f}{cpu:14.3f}{over}", flush=True)
+    print(f"{'cockpit':22}     {'not driven here' if find_spec('cockpit') else 'absent'}")
+
+
+def told(
+    make: Callable[..., Recorder], folder: str, closing: ExitStack, **settings: Any
+) -> Callable[[Twin], Callable[[], object]]:
+    """Return what makes a twin's step that is told to a recorder, which ``closing`` closes in the end."""
+
+    def observed(twin: Twin) -> Callable[[], object]:
+        recorder = make(folder, twin.model, **settings)
+        closing.callback(recorder.close)
+        return lambda: recorder.step(0, twin.step(recorder.before), batch_size=64)
+
+    return observed
 
 
 def main() -> None:

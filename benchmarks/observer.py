@@ -1,10 +1,15 @@
-"""What observing costs: ``python -m benchmarks.observer [--steps N]``.
+"""What observing costs: ``python -m benchmarks.observer [--steps N] [--rounds N]``.
 
-Figures are ratios to a floor of the same run, since machines differ:
+Each figure stands beside its goal and beside its floor of the same run, since machines differ; what people would use
+instead is measured in the same way, and named as absent where it is not installed.
 
-- blocks: the time of observed training steps over unobserved ones, in alternating blocks in one process, on a tiny
-  model whose step takes about 0.4 ms. "noise" is the same with nothing in the place of the observer.
-- call: one ``obs.step()`` against reading the clock and appending three values to lists.
+- calls: one ``obs.step()`` against reading the clock and appending three values to lists. "floor" keeps the loss as a
+  tensor, which would keep its graph in memory; "floor, loss read" takes the number out of it.
+- blocks: observed training steps over unobserved ones, in alternating blocks of two twins in one process.
+  "nothing" has nothing in the place of the observer: its distance from 1 is the noise.
+- start: a process that imports, opens, trains and closes, against the same one without an observer.
+
+For every layer at every step see ``python -m benchmarks.layers``.
 """
 
 from __future__ import annotations
@@ -13,103 +18,112 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
-from time import perf_counter, process_time
+from functools import partial
+from time import perf_counter
+from typing import Any
 
 import torch
 
-from observer_client import Observer, ObserverConfig
+from benchmarks import start
+from benchmarks.recorders import PEERS, Recorder, floor, nothing, observer, reading_floor
+from benchmarks.twins import Twin, convolutional, perceptron, ratios
 
-BLOCK = 25
-
-
-def make_step() -> Callable[[], torch.Tensor]:
-    """Return one training step of a small perceptron."""
-    model = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, y = torch.randn(64, 32), torch.randint(0, 10, (64,))
-
-    def step() -> torch.Tensor:
-        loss = torch.nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss
-
-    return step
+Make = Callable[[str, Any], Recorder]
 
 
-def block_ratio(record: Callable[[int, torch.Tensor], object], steps: int, clock: Callable[[], float]) -> float:
-    """Return the median of observed over unobserved blocks, the order changing from pair to pair."""
-    train = make_step()
-
-    def block(observed: bool) -> float:
-        began = clock()
-        for number in range(BLOCK):
-            loss = train()
-            if observed:
-                record(number, loss)
-        return clock() - began
-
-    for _ in range(20):
-        block(observed=True)
-    ratios = []
-    for pair in range(steps // BLOCK):
-        order = (True, False) if pair % 2 else (False, True)
-        spent = {observed: block(observed) for observed in order}
-        ratios.append(spent[True] / spent[False])
-    return statistics.median(ratios)
-
-
-def call_times(record: Callable[[int, torch.Tensor], object], calls: int) -> tuple[float, float]:
-    """Return the median and the 99th percentile of one call, in microseconds."""
+def call_times(record: Callable[..., object], calls: int) -> tuple[float, float, float]:
+    """Return median, 99th percentile and mean of one call, in microseconds."""
     loss = torch.tensor(0.5, requires_grad=True) * 1
     times = []
     for number in range(calls):
         began = perf_counter()
-        record(number, loss)
+        record(number, loss, batch_size=64)
         times.append(perf_counter() - began)
     times.sort()
-    return times[len(times) // 2] * 1e6, times[int(len(times) * 0.99)] * 1e6
+    return times[len(times) // 2] * 1e6, times[int(len(times) * 0.99)] * 1e6, statistics.fmean(times) * 1e6
 
 
-def floor() -> Callable[[int, torch.Tensor], object]:
-    """Return the least that could be called recording: the clock and three appends."""
-    times, losses, sizes = [], [], []
+def print_calls(rounds: int) -> None:
+    """Print what one call costs. All are measured in turn, ``rounds`` times; the slow ones with fewer calls."""
+    print(f"{'calls':24}{'p50 us':>10}{'p99 us':>10}{'mean us':>10}{'p50 / floor':>13}   goal: 1.5, p99 100 us")
+    rows: dict[str, Make] = {"nothing": nothing, "floor": floor, "floor, loss read": reading_floor}
+    rows |= {"obs.step()": observer, **PEERS}
+    with tempfile.TemporaryDirectory() as folder:
+        made = {name: recorder for name, make in rows.items() if (recorder := opened(name, make, folder, None))}
+        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in made}
+        for _ in range(rounds):
+            for name, recorder in made.items():
+                found[name].append(call_times(recorder.step, 200 if name in PEERS else 5_000))
+        for name, recorder in made.items():
+            recorder.close()
+            middle, high, mean = (statistics.median(column) for column in zip(*found[name], strict=True))
+            over = statistics.median(
+                ours[0] / least[0] for ours, least in zip(found[name], found["floor"], strict=True)
+            )
+            print(f"{name:24}{middle:10.2f}{high:10.2f}{mean:10.2f}{over:13.2f}")
 
-    def append(number: int, loss: torch.Tensor) -> None:
-        times.append(perf_counter())
-        losses.append(loss)
-        sizes.append(64)
-        if len(times) > 10_000:
-            times.clear(), losses.clear(), sizes.clear()
 
-    return append
+def opened(name: str, make: Make, folder: str, model: Any) -> Recorder | None:
+    """Return what ``make`` opens; None, and a line that says so, where it is not installed."""
+    try:
+        return make(folder, model)
+    except ImportError as error:
+        print(f"{name:24}absent ({error})")
+        return None
+
+
+def block_ratios(twin: Callable[[], Twin], make: Make, steps: int, block: int) -> tuple[float, float]:
+    """Return observed over unobserved blocks, by wall and by CPU time."""
+    with tempfile.TemporaryDirectory() as folder:
+        watched = twin()
+        recorder = make(folder, watched.model)
+        try:
+            return ratios(
+                lambda: recorder.step(0, watched.step(recorder.before), batch_size=64), twin().step, steps, block
+            )
+        finally:
+            recorder.close()
+
+
+def print_blocks(steps: int, rounds: int) -> None:
+    """Print the ratios of blocks: the median of ``rounds``, in turn."""
+    print(f"\n{'blocks':44}{'wall':>8}{'CPU':>8}{'goal':>8}")
+    deep = partial(perceptron, 30)
+    rows: list[tuple[str, Callable[[], Twin], Make, int, str]] = [
+        ("perceptron, nothing", perceptron, nothing, steps, ""),
+        ("perceptron, floor", perceptron, floor, steps, ""),
+        ("perceptron, obs, economy", perceptron, partial(observer, preset="economy"), steps, "1.01"),
+        ("perceptron, obs, default", perceptron, observer, steps, "1.01"),
+        ("30 layers, nothing", deep, nothing, steps // 4, ""),
+        ("30 layers, obs, default", deep, observer, steps // 4, "1.02"),
+        ("small CNN, nothing", convolutional, nothing, steps // 20, ""),
+        ("small CNN, obs, full", convolutional, partial(observer, preset="full"), steps // 20, "1.10"),
+    ]
+    rows += [(f"perceptron, {name}", perceptron, make, steps // 20, "") for name, make in PEERS.items()]
+    found: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(rounds):
+        for name, twin, make, count, _goal in rows:
+            try:
+                found.setdefault(name, []).append(block_ratios(twin, make, count, 5 if twin is convolutional else 25))
+            except ImportError:
+                found.setdefault(name, [])
+    for name, _twin, _make, _count, goal in rows:
+        if not found[name]:
+            print(f"{name:44}  absent")
+            continue
+        wall, cpu = (statistics.median(column) for column in zip(*found[name], strict=True))
+        print(f"{name:44}{wall:8.3f}{cpu:8.3f}{goal:>8}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=10_000, help="training steps for each ratio (default 10000)")
+    parser.add_argument("--steps", type=int, default=4_000, help="training steps for each ratio (default 4000)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often all is measured, in turn (default 3)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        config = ObserverConfig(mode="offline", directory=folder, quiet=True)
-        with Observer(config=config) as observer:
-
-            def observe(number: int, loss: torch.Tensor) -> None:
-                observer.step(number, loss, batch_size=64)
-
-            print_table(
-                [("nothing", lambda number, loss: None), ("floor", floor()), ("obs.step()", observe)], options.steps
-            )
-
-
-def print_table(rows: list[tuple[str, Callable[[int, torch.Tensor], object]]], steps: int) -> None:
-    print(f"{'':12}{'blocks, wall':>14}{'blocks, CPU':>14}{'call p50 us':>14}{'call p99 us':>14}{'p50 / floor':>14}")
-    calls = {name: call_times(record, 50_000) for name, record in rows}
-    for name, record in rows:
-        wall, cpu = (block_ratio(record, steps, clock) for clock in (perf_counter, process_time))
-        middle, high = calls[name]
-        print(f"{name:12}{wall:14.3f}{cpu:14.3f}{middle:14.2f}{high:14.2f}{middle / calls['floor'][0]:14.2f}")
+    print_calls(options.rounds)
+    print_blocks(options.steps, options.rounds)
+    start.print_table(options.rounds)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ ON_A_PAGE = 50
 CHOICES = 200
 """Members and other problems that a form offers."""
 ACTIVITY_ON_A_PAGE = 50
+MOST_SEARCHES = 50
 OCCURRENCES_SHOWN = 10
 SORT_LABELS = {
     "severity": "gravest first",
@@ -189,7 +190,11 @@ def save_search(request: HttpRequest, pk: int) -> HttpResponse:
     if not name or len(query) > 1000:
         messages.error(request, "Give the search a name." if not name else "This search is too long to be kept.")
         return _back(request)
-    SavedSearch.objects.update_or_create(project=project, user=_account(request), name=name, defaults={"query": query})
+    own = SavedSearch.objects.filter(project=project, user=_account(request))
+    if own.exclude(name=name).count() >= MOST_SEARCHES:
+        messages.error(request, f"At most {MOST_SEARCHES} searches are kept. Delete one first.")
+        return _back(request)
+    own.update_or_create(project=project, user=_account(request), name=name, defaults={"query": query})
     messages.success(request, f"The search “{name}” is saved.")
     return _back(request)
 

@@ -9,10 +9,17 @@ from django.dispatch import receiver
 from diagnostics import services
 from projects.models import Project
 from sessions.models import TrainSession
-from sessions.signals import epochs_stored, logs_stored, session_finished, session_opened, sessions_deleted
+from sessions.signals import (
+    epochs_stored,
+    logs_stored,
+    session_finished,
+    session_opened,
+    session_returned,
+    sessions_deleted,
+)
 
 
-@receiver([epochs_stored, logs_stored, session_finished])
+@receiver([epochs_stored, logs_stored, session_finished, session_returned])
 def diagnose_what_is_new(session: TrainSession, **kwargs: Any) -> None:
     services.mark_due(session)
 

@@ -112,6 +112,13 @@ else:
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = env.bool("DATABASE_POOL", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Counts of attempts only (`projects.throttling`): losing them costs nothing, and waiting for a server would.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 20_000}},
+}
+MLDIAG_KEY_REQUESTS_PER_MINUTE = env.int("MLDIAG_KEY_REQUESTS_PER_MINUTE", default=12_000)
+"""What one API key may ask of one web process; 0 for no limit. Clients that are told to wait do, and send again."""
+
 REDIS_URL = env.str("REDIS_URL", default="")
 MLDIAG_SWEEP_SECONDS = env.float("MLDIAG_SWEEP_SECONDS", default=10.0)
 """How often the sweeper looks for diagnoses that nobody claimed or whose lease ran out."""
@@ -180,6 +187,7 @@ REST_FRAMEWORK = {
         "projects.authentication.LoginAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["projects.permissions.SignedInUnlessOpen"],
+    "DEFAULT_THROTTLE_CLASSES": ["projects.throttling.KeyThrottle"],
     "DEFAULT_PARSER_CLASSES": ["projects.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "projects.serializers.Pages",

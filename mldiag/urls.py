@@ -13,6 +13,7 @@ import projects.api_urls
 import projects.urls
 import sessions.api_urls
 import sessions.urls
+from projects.throttling import patient
 
 admin.site.site_header = admin.site.site_title = "mldiag"
 admin.site.index_title = "Staff"
@@ -26,8 +27,9 @@ urlpatterns = [
     path("api/", include(sessions.api_urls)),
     path("api/", include(diagnostics.problem_api_urls)),
     path("diagnostics/", include(diagnostics.api_urls)),
+    path("admin/login/", patient(admin.site.login)),
     path("admin/", admin.site.urls),
-    path("accounts/login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("accounts/login", patient(auth.LoginView.as_view(redirect_authenticated_user=True)), name="login"),
     path("accounts/logout", auth.LogoutView.as_view(), name="logout"),
     path(
         "accounts/password",

@@ -64,8 +64,7 @@ def _mode() -> str:
     if mode not in MODES:
         log.warning("mldiag: MLDIAG_MODE=%r is none of %s, using online", mode, ", ".join(MODES))
         return "online"
-    # Under torchrun every process runs the same script: one of them speaks for the run.
-    return "disabled" if os.environ.get("RANK", "0") not in ("", "0") else mode
+    return mode
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,14 +112,18 @@ class ObserverConfig:
     """ISO 3166 code with three letters for the carbon intensity; the world's average when unknown."""
 
     mode: str = field(default_factory=_mode)
-    """``online`` sends while training, ``offline`` only records, ``disabled`` does nothing. Processes with a
-    ``RANK`` other than 0 are disabled unless told otherwise."""
+    """``online`` sends while training, ``offline`` only records, ``disabled`` does nothing. Of the
+    processes of a distributed training rank 0 reports; the others leave a few figures for it."""
     url: str = setting("url", "http://127.0.0.1:8000")
     api_key: str | None = field(default_factory=lambda: _from_environment("api_key", None), repr=False)
     project: str | None = setting("project", None)
     """Name or number of the project, where the `Observer` is given none."""
     directory: str = field(default_factory=lambda: _from_environment("dir", "mldiag_runs"))
     """Where runs are recorded (``MLDIAG_DIR``)."""
+    max_spool_mb: int = setting("max_spool_mb", 256)
+    """Most MiB that a run's records may take: above it the oldest log lines go. Epochs are never dropped."""
+    ranks_directory: str = setting("ranks_directory", "")
+    """Where ranks leave their figures for rank 0, a folder that they share; by default one in `directory`."""
     heartbeat_seconds: float = setting("heartbeat_seconds", 15.0)
     close_seconds: float = setting("close_seconds", 10.0)
     """Longest wait of `Observer.close` for the delivery."""
@@ -141,6 +144,7 @@ class ObserverConfig:
             raise ValueError(f"profile_at_step is 0 or more, not {self.profile_at_step!r}")
         if self.layer_health_every < 0:
             raise ValueError(f"layer_health_every is 0 or more, not {self.layer_health_every!r}")
+        self.max_spool_mb = max(1, self.max_spool_mb)
         self.steps_per_window = max(1, min(200, self.steps_per_window))
         self.heartbeat_seconds = max(0.05, min(_A_DAY, self.heartbeat_seconds))
         self.close_seconds = max(0.0, min(_A_DAY, self.close_seconds))

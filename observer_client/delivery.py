@@ -31,7 +31,10 @@ class Delivery:
         self._wait = wait
         self._key = ""
         self._warned = False
-        self._reopened = False
+        self._lost_at = 0
+        """Number of the last record that was under way when the server was last found to have lost the run."""
+        self._in_vain = False
+        """Whether telling everything again did not help: then the server has no such place at all."""
 
     @property
     def opened(self) -> bool:
@@ -50,9 +53,9 @@ class Delivery:
             except Refused as error:
                 if error.status in _NOT_THE_RECORDS_FAULT or batch[0].kind == "opening":
                     raise
-                if error.status == 404 and not self._reopened:
+                if self._is_lost(error, batch[-1]):
                     # The server lost the session, perhaps its whole database: tell it everything again.
-                    self._reopened = True
+                    self._lost_at = batch[-1].seq
                     self.spool.rewind()
                     continue
                 self._reject(batch[0], str(error))
@@ -60,8 +63,13 @@ class Delivery:
             self.delivered += len(batch)
             if between:
                 between()
-        # Told anew and taken: should the server lose the session once more, it is told once more.
-        self._reopened = self._reopened and bool(self.spool.rejected)
+
+    def _is_lost(self, error: Refused, last: Entry) -> bool:
+        """Say whether the server may have lost the run: once for each record that it got further since."""
+        if error.status != 404:
+            return False
+        self._in_vain = self._in_vain or last.seq <= self._lost_at
+        return not self._in_vain
 
     def beat(self, progress: dict[str, Any]) -> None:
         """Say that the run is alive. Raises Unavailable and Refused."""
@@ -110,7 +118,7 @@ class Delivery:
         try:
             answer = self.connection.send("POST", f"{self._path()}/{name}", {name: [entry.data for entry in batch]})
         except Refused as error:
-            if error.status == 404 and not self._reopened or error.status in _NOT_THE_RECORDS_FAULT:
+            if self._is_lost(error, batch[-1]) or error.status in _NOT_THE_RECORDS_FAULT:
                 raise
             if len(batch) == 1:
                 self._reject(batch[0], str(error))

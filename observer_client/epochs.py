@@ -12,7 +12,9 @@ from observer_client.config import ObserverConfig
 from observer_client.extras import Extras
 from observer_client.guard import harmless
 from observer_client.layers import LayerWatch
+from observer_client.past import Past
 from observer_client.profiler import StepProfile
+from observer_client.rankwatch import RankWatch
 from observer_client.record import Epoch, Loss
 from observer_client.signals import Signals
 from observer_client.steps import StepBook
@@ -22,8 +24,8 @@ from observer_client.window import Window
 class EpochWriter:
     """Numbers the epochs and adds to each what the machine says. What cannot be read is left out."""
 
-    def __init__(self, config: ObserverConfig, steps: StepBook) -> None:
-        self.next = 0
+    def __init__(self, config: ObserverConfig, steps: StepBook, past: Past) -> None:
+        self.next = past.next_epoch
         self.profile: StepProfile | None = None
         """The step of this epoch that was profiled."""
         extras = Extras(
@@ -32,8 +34,8 @@ class EpochWriter:
             attention=config.track_attention_patterns,
         )
         self.layers = LayerWatch(config.layer_health_every, extras)
-        self.signals = Signals(steps, with_gpu=config.track_system and config.mode != "disabled")
-        self._attempts: dict[int, int] = {}
+        self.signals = Signals(steps, RankWatch(config), with_gpu=config.track_system and config.mode != "disabled")
+        self._attempts, self._least = dict(past.attempts), past.least
         self._memory = config.track_memory
         on = config.mode != "disabled"
         self._load = machine.LoadMeter() if on and config.track_system else None
@@ -45,7 +47,7 @@ class EpochWriter:
         if number is None:
             number = self.next
         self.next = number + 1
-        self._attempts[number] = self._attempts.get(number, -1) + 1
+        self._attempts[number] = self._attempts.get(number, self._least - 1) + 1
         return number, self._attempts[number]
 
     def write(self, number: tuple[int, int], window: Window, now: float, *metrics: Any) -> Epoch:

@@ -32,6 +32,11 @@ reporter: Callable[[str, Exception], None] = say_once
 """What `harmless` does with an error. The client's own tests replace it by one that raises."""
 
 
+def report(place: str, error: Exception) -> None:
+    """Do with an error that was caught elsewhere what `harmless` does."""
+    reporter(place, error)
+
+
 def harmless(function: Callable[P, T]) -> Callable[P, T | None]:
     """Let ``function`` return None instead of raising. KeyboardInterrupt and SystemExit still pass."""
     place = function.__qualname__

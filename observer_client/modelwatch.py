@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class ModelWatch:
-    """Tells ``keep`` the architecture of a model, which it does not keep alive."""
+    """Tells ``keep`` "architecture" and the architecture of a model, which it does not keep alive."""
 
-    def __init__(self, keep: Callable[[Architecture], object]) -> None:
+    def __init__(self, keep: Callable[[str, Architecture], object]) -> None:
         self._keep = keep
         self._model: weakref.ref[torch.nn.Module] | None = None
         self._tracer: Tracer | None = None
@@ -32,7 +32,7 @@ class ModelWatch:
             raise TypeError(f"register_model takes a torch.nn.Module, not a {type(model).__name__}")
         self.close()
         self._model = weakref.ref(model)
-        self._keep(architecture(model))
+        self._keep("architecture", architecture(model))
         if hasattr(model, "_orig_mod"):
             # Hooks in a compiled model would make it compile again.
             return
@@ -51,7 +51,7 @@ class ModelWatch:
     def _traced(self, tracer: Tracer) -> None:
         model = self._model() if self._model else None
         if model is not None:
-            self._keep(tracer.complete(architecture(model)))
+            self._keep("architecture", tracer.complete(architecture(model)))
 
     def close(self) -> None:
         """Take all hooks away, handing over what a pass showed so far."""

@@ -12,24 +12,24 @@ from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
-from observer_client import forks, signals
+from observer_client import forks, profiling, runfile, signals, terminating
 from observer_client.config import ObserverConfig
 from observer_client.environment import devices
 from observer_client.epochs import EpochWriter
-from observer_client.guard import harmless
+from observer_client.guard import harmless, report
 from observer_client.logs import CrashWatch, LogTap, crash_line, last_words, log_line
-from observer_client.losses import loss_of, takes_targets
 from observer_client.modelwatch import ModelWatch
 from observer_client.opening import opening
-from observer_client.profiler import StepProfile, silence_kineto
+from observer_client.past import Past, past_of
+from observer_client.profiler import silence_kineto
+from observer_client.ranks import follower_settings, rank
 from observer_client.rates import RateReader
-from observer_client.record import Ending, LogLine, plain
+from observer_client.record import Ending, LogLine
 from observer_client.recording import Recording
-from observer_client.runfile import write_run
 from observer_client.sender import Outcome
 from observer_client.steps import COLLECT_AT, StepBook
+from observer_client.weak import weakly
 from observer_client.window import snapshot, told
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ class Observer:
         project: name of the project, made if the server allows; for those who do not know the number.
         optimizer: where the learning rate is read; by default the one that steps the registered model.
         tags: words to find the run by.
+        resume: key or folder of an earlier run that goes on here, by default ``MLDIAG_RUN_KEY``. Epochs that are
+            trained again replace the old ones.
 
-    Raises ValueError for a config that makes no sense.
+    Raises ValueError for a config that makes no sense, or when ``resume`` is no run.
     """
 
     def __init__(
@@ -63,43 +65,51 @@ class Observer:
         project: str | None = None,
         optimizer: torch.optim.Optimizer | None = None,
         tags: list[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> None:
         self.config = config or ObserverConfig()
-        self.key = str(uuid4())
+        if rank():
+            self.config = follower_settings(self.config)
+        past = past_of(resume, self.config)
+        self.key = past.key
         self.outcome: Outcome | None = None
         """What became of the run, after `close`."""
         self._live = False
         self._lock = threading.RLock()
         self._steps = StepBook(self.config.steps_per_window)
-        self._line_numbers = itertools.count(1)
+        self._line_numbers = itertools.count(past.lines + 1)
         self._device_told = False
+        self._exit_hook = weakly(self._at_exit)
         self._exit: tuple[str, str | None] = ("finished", None)
         self._ended = False
-        self._epochs = EpochWriter(self.config, self._steps)
+        self._epochs = EpochWriter(self.config, self._steps, past)
         self._layers, self._signals = self._epochs.layers, self._epochs.signals
         self._rates = RateReader()
-        self._model = ModelWatch(lambda found: self._write("architecture", found))
+        self._model = ModelWatch(weakly(self._write))
         self._recording: Recording | None = None
         self._tap: LogTap | None = None
         self._crashes: CrashWatch | None = None
         if self.config.mode != "disabled":
-            self._open(project_id=project_id, project=project, run_name=run_name, tags=tags or [])
+            self._open(past, project_id=project_id, project=project, run_name=run_name, tags=tags or [])
             if optimizer is not None:
                 self._use_optimizer(optimizer)
 
     @harmless
-    def _open(self, **names: Any) -> None:
+    def _open(self, past: Past, **names: Any) -> None:
         config = self.config
-        self._recording = Recording(config, opening(self.key, config, **names), self._progress)
+        self._signals.ranks.open()
+        if not self._signals.ranks.follows:
+            self._recording = Recording(config, opening(past, config, **names), weakly(self._progress), past.folder)
+            terminating.join(self)
         self._live = True
         forks.living.add(self)
-        atexit.register(self._at_exit)
+        atexit.register(self._exit_hook)
         if config.track_profiler:
             silence_kineto()
         if config.capture_logs:
-            self._tap = LogTap(config.log_level, self._keep_line)
+            self._tap = LogTap(config.log_level, weakly(self._keep_line))
         if config.capture_exceptions:
-            self._crashes = CrashWatch(self._crashed, self._hurt)
+            self._crashes = CrashWatch(weakly(self._crashed), weakly(self._hurt))
 
     @property
     def url(self) -> str | None:
@@ -135,91 +145,23 @@ class Observer:
             self._layers.watch(model)
         if self.config.track_phases:
             self._signals.phases.watch(model)
+        self._signals.ranks.watch(model)
 
     @harmless
     def _use_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         if self.config.track_learning_rate:
             self._rates.use(optimizer)
 
-    @harmless
-    def log_hyperparameters(self, values: Any = None, **more: Any) -> None:
-        """Record hyperparameters: a mapping, a namespace or a dataclass, and keywords. Later values win."""
-        given = values if values is None or isinstance(values, Mapping) else plain(values)
-        if given is not None and not isinstance(given, Mapping):
-            given = vars(values)
-        self._write("update", {"hyperparameters": {**(given or {}), **more}})
-
+    log_hyperparameters = signals.log_hyperparameters
     data = signals.data
     watch_data = signals.watch_data
     observe_predictions = signals.observe_predictions
     observe_scaler = signals.observe_scaler
     clip_grad_norm_ = signals.clip_grad_norm_
 
-    def should_profile(self, step: int) -> bool:
-        """Say whether to call `profile_step` for this step: once an epoch, at ``config.profile_at_step``.
+    should_profile = profiling.should_profile
+    profile_step = profiling.profile_step
 
-        ``step`` counts within the epoch, since the start of training, or on from a resumed one: all are understood.
-        """
-        if not self._live or not self.config.track_profiler or self._epochs.profile is not None:
-            return False
-        self._steps.begin()
-        return self.config.profile_at_step in (step, self._steps.here)
-
-    def profile_step(
-        self,
-        model: torch.nn.Module,
-        x: Any,
-        y: Any,
-        criterion: Callable[[Any, Any], torch.Tensor] | None = None,
-        *,
-        backward: Callable[[torch.Tensor], object] | None = None,
-    ) -> tuple[Any, torch.Tensor]:
-        """Run one step, forward and backward, under the profiler; return ``(logits, loss)``.
-
-        The gradients are those of an ordinary step. ``backward`` replaces ``loss.backward()``, for instance by
-        ``lambda loss: scaler.scale(loss).backward()``. The loss is ``criterion(logits, y)``, else what the model
-        returns as loss, else cross-entropy for integer ``y`` and mean squared error for floating ``y``.
-
-        Raises what the model raises, TypeError or ValueError when no loss fits ``y``.
-        """
-        profile = StepProfile(self._steps.total)
-        self._begin_profile(profile, model)
-        try:
-            output = model(x, y) if criterion is None and takes_targets(model) else model(x)
-            logits, loss = loss_of(output, y, criterion)
-            self._layers.note_loss(loss, y)
-            profile.mark("forward_pass")
-            loss.backward() if backward is None else backward(loss)
-            profile.mark("backward_pass")
-        finally:
-            self._end_profile(profile)
-        if self.config.track_per_class_metrics:
-            self.observe_predictions(logits, y, split="train")
-        return logits, loss
-
-    @harmless
-    def _begin_profile(self, profile: StepProfile, model: Any) -> None:
-        if self._live and self.config.track_profiler:
-            self._steps.begin()
-            began = perf_counter()
-            self._layers.spare()
-            weights = next(iter(model.parameters()), None)
-            profile.start(weights is not None and weights.is_cuda, model)
-            self._steps.skip(perf_counter() - began)
-        profile.mark("between")
-
-    @harmless
-    def _end_profile(self, profile: StepProfile) -> None:
-        began = perf_counter()
-        profile.stop()
-        if self._live and self.config.track_profiler:
-            if self._epochs.profile is not None:
-                self._epochs.profile.leave_optimizer()
-            profile.watch_optimizer()
-            self._epochs.profile = profile
-        self._steps.skip(perf_counter() - began)
-
-    @harmless
     def step(
         self,
         step: int | None = None,
@@ -231,7 +173,7 @@ class Observer:
         clipped: bool | None = None,
         **extra: Any,
     ) -> None:
-        """Record a training step. Costs a few microseconds; never waits for a device.
+        """Record a training step. Costs less than a microsecond; never waits for a device.
 
         ``loss`` and ``grad_norm`` are tensors or numbers, ``batch_size`` the samples of the step, ``clipped`` says
         whether the gradient was clipped. ``step`` may be any number: steps are counted here.
@@ -239,21 +181,34 @@ class Observer:
         now = perf_counter()
         if not self._live:
             return
-        fresh = self._steps.fresh
-        rate = self._rates.changed() if lr is None else told("lr", lr)
-        norm = None if grad_norm is None else told("grad_norm", grad_norm)
-        if type(batch_size) is not int and batch_size is not None:
-            batch_size = told("batch_size", batch_size)
-        self._layers.left -= 1
-        if self._layers.left < 0:
-            measured = self._layers.turn(now, loss)
-            self._steps.late = perf_counter()
-            norm = snapshot(measured) if norm is None else norm
-        fresh.append((now, loss if type(loss) is float else snapshot(loss), batch_size, norm, rate, clipped))
-        if len(fresh) >= COLLECT_AT:
-            self._steps.collect()
-        if extra:
-            raise TypeError(f"step records no {', '.join(extra)}; give epoch metrics to flush")
+        # This runs at every step: the guard is written out, and nothing is called that can be done without.
+        try:
+            layers, rates, fresh = self._layers, self._rates, self._steps.fresh
+            if lr is not None:
+                lr = told("lr", lr)
+            elif rates.source().param_groups[0]["lr"] is not rates.last:
+                lr = rates.changed()
+            if grad_norm is not None:
+                grad_norm = told("grad_norm", grad_norm)
+            if type(batch_size) is not int and batch_size is not None:
+                batch_size = told("batch_size", batch_size)
+            layers.left -= 1
+            if layers.left < 0:
+                measured = layers.turn(now, loss)
+                self._steps.late = perf_counter()
+                grad_norm = snapshot(measured) if grad_norm is None else grad_norm
+            try:
+                # Read at once: to keep the tensor would be to keep its graph, and `detach` takes longer than `item`.
+                value = loss if type(loss) is float else loss.item() if loss.is_cpu else snapshot(loss)
+            except (AttributeError, RuntimeError):
+                value = snapshot(loss)
+            fresh.append((now, value, batch_size, grad_norm, lr, clipped))
+            if len(fresh) >= COLLECT_AT:
+                self._steps.collect()
+            if extra:
+                raise TypeError(f"step records no {', '.join(extra)}; give epoch metrics to flush")
+        except Exception as error:  # noqa: BLE001
+            report("Observer.step", error)
 
     @harmless
     def flush(
@@ -293,21 +248,13 @@ class Observer:
         """Add a line to the session's log."""
         self._keep_line(log_line(str(message), level))
 
-    @harmless
-    def export(self, path: str | os.PathLike[str]) -> Path | None:
-        """Write all that was recorded so far to ``path`` as one JSON document, for ``mldiag check`` or an archive.
-
-        Missing folders are made. Returns the path, None when that failed or nothing is recorded (mode disabled).
-        """
-        if self._recording is None:
-            return None
-        target = Path(path)
-        write_run(self._recording.spool.everything(), target)
-        return target
+    export = runfile.export
 
     def close(self) -> None:
         """End the run: flush what is left, wait for the delivery (``config.close_seconds``), say the score."""
         self._close("finished", None)
+
+    __del__ = terminating.dropped
 
     def __enter__(self) -> Self:
         return self
@@ -319,17 +266,17 @@ class Observer:
             self.close()
         else:
             self._crashed(error)
-            self._close(*last_words(error))
+            self._close(*self._exit)
 
     @harmless
     def _close(self, status: str, reason: str | None) -> None:
-        recording = self._recording
-        if not self._live or recording is None:
+        if not self._live:
             return
         self._end(status, reason)
         self._live = False
         self._leave()
-        self.outcome = recording.finish()
+        if self._recording is not None:
+            self.outcome = self._recording.finish()
 
     @harmless
     def _end(self, status: str, reason: str | None) -> None:
@@ -345,7 +292,8 @@ class Observer:
     @harmless
     def _leave(self) -> None:
         """Take back everything that was hung into the process."""
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self._exit_hook)
+        terminating.leave(self)
         forks.living.discard(self)
         for part in (self._tap, self._crashes, self._epochs, self._rates):
             if part is not None:
@@ -359,7 +307,9 @@ class Observer:
         """Note what ends the run: an exception nobody caught, or an exit code."""
         if not self._live:
             return
-        self._exit = last_words(error)
+        if not isinstance(error, SystemExit) or self._exit[0] != "killed":
+            # What a signal began stays, whatever exit code its handler chose.
+            self._exit = last_words(error)
         if not isinstance(error, SystemExit):
             if self._exit[0] == "crashed":
                 self._keep_line(crash_line(error))

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from observer_client.config import ObserverConfig
 from observer_client.environment import environment
+from observer_client.past import Past
 from observer_client.record import Opening
 from observer_client.terminal import is_notebook
 
 
 def opening(
-    key: str,
+    past: Past,
     config: ObserverConfig,
     *,
     project_id: int | str | None,
@@ -22,7 +23,7 @@ def opening(
     run_name: str | None,
     tags: Sequence[str],
 ) -> Opening:
-    """Return the opening of a run. What the arguments leave out, the config says."""
+    """Return the opening of a run, or of its next attempt. What the arguments leave out, the config says."""
     told = config.project if project_id is None and project is None else project_id
     if isinstance(told, str):
         # A number written as text, or a name where a number was asked for.
@@ -31,10 +32,11 @@ def opening(
         number = told
     now = datetime.now(UTC)
     return Opening(
-        key=key,
+        key=past.key,
+        attempt=past.attempt,
         project_id=number,
         project=project,
-        run_name=str(run_name or "") or f"{_script()}-{now:%Y%m%d-%H%M%S}",
+        run_name=str(run_name or past.name or "") or f"{_script()}-{now:%Y%m%d-%H%M%S}",
         started_at=now.isoformat(),
         environment=environment(),
         config=dict(config.public()),

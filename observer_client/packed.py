@@ -32,7 +32,7 @@ from observer_client.record import (
     System,
     Throughput,
 )
-from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases
+from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases, Ranks
 
 MAGIC = b"MLD1"
 FLOAT32_MAX = 3.4028234663852886e38
@@ -55,6 +55,7 @@ _GROUPS: tuple[tuple[str, type[Any], frozenset[str]], ...] = (
     ("phases", Phases, frozenset()),
     ("data", DataFigures, frozenset()),
     ("loss_scale", LossScale, frozenset()),
+    ("ranks", Ranks, frozenset({"work_seconds", "losses"})),
 )
 _SCALARS = tuple(
     (group, tuple(each.name for each in fields(kind) if each.name not in skipped)) for group, kind, skipped in _GROUPS

@@ -1,7 +1,8 @@
 """Where the time of a step goes, measured on sampled steps around the forward pass and the optimizer.
 
-The hooks hang in the model only while steps are sampled: the first `QUICK_STEPS` of each window, and all of it where
-a step takes so long that two hooks are nothing beside it. A step that is not sampled costs nothing at all.
+The hooks hang in the model only while steps are sampled: the first `QUICK_STEPS` of each window, fewer where they
+would cost more than `SHARE_OF_TIME`, and all of it where a step takes so long that hooks are nothing beside it. A step
+that is not sampled costs nothing at all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     import torch
 
 QUICK_STEPS = 64
-LONG_STEP = 0.002
+FEWEST_STEPS = 8
+STEP_COST = 10e-6
+"""Seconds that the four hooks of a sampled step take, at most."""
+SHARE_OF_TIME = 0.003
+"""What the samples of a window may take of its time, as far as the window before tells it."""
+LONG_STEP = 0.005
 """Seconds of a step from which all steps of a window are sampled."""
 MOST_STEPS = 4096
 LEFT_OUT = 0.02
@@ -53,6 +59,11 @@ class PhaseWatch:
         self._handles: list[Any] = []
         self._samples: list[Sample] = []
         self._on_host = True
+        self._spent = 0.0
+        """Seconds that looks at the arguments took in this window."""
+        self._since: float | None = None
+        self._budget = float("inf")
+        """Seconds that this window may be spent on."""
         self._updated = 0.0
         """Clock when an optimizer last stepped: that may be after the call of `Observer.step`."""
         self._forget()
@@ -65,7 +76,7 @@ class PhaseWatch:
     def watch(self, model: torch.nn.Module) -> None:
         """Watch ``model`` from its next forward pass on."""
         self.leave()
-        self._model = weakref.ref(model)
+        self._model, self._since = weakref.ref(model), perf_counter()
         self._hang()
 
     def _hang(self) -> None:
@@ -97,7 +108,7 @@ class PhaseWatch:
             self._forget()
             return
         if self._looks:
-            self._looks = bool(self._look(args, kwargs))
+            self._show(args, kwargs)
         fresh = self._steps.fresh
         end = fresh[-1][0] if fresh else None
         if end is None:
@@ -108,6 +119,13 @@ class PhaseWatch:
                 self._began, self._waited = end, max(0.0, now - max(end, self._steps.late, self._updated))
                 self._forward = perf_counter()
                 self._output = self._before = self._after = 0.0
+
+    def _show(self, args: Any, kwargs: Any) -> None:
+        began = perf_counter()
+        self._looks = bool(self._look(args, kwargs))
+        self._spent += perf_counter() - began
+        if self._spent > self._budget:
+            self._looks = False
 
     @harmless
     def _ended(self, module: Any, args: Any, output: Any) -> None:
@@ -141,15 +159,20 @@ class PhaseWatch:
         )
         self._forget()
         count = len(self._samples)
-        quick = count == QUICK_STEPS and sum(each.whole for each in self._samples) < count * LONG_STEP
+        quick = count == self._quota() and sum(each.whole for each in self._samples) < count * LONG_STEP
         if quick or count >= MOST_STEPS:
             self.leave()
+
+    def _quota(self) -> int:
+        """Return how many steps to sample where they are quick."""
+        return int(min(QUICK_STEPS, max(FEWEST_STEPS, self._budget / STEP_COST)))
 
     @harmless
     def read(self) -> tuple[Phases, float] | None:
         """Return the phases since the last call and the share of the time spent waiting for data; sample anew."""
         samples = sorted(self._samples, key=lambda sample: sample.data)
         self._samples = []
+        self._plan(perf_counter())
         self.leave()
         self._hang()
         kept = samples[: len(samples) - max(1, int(len(samples) * LEFT_OUT))]
@@ -165,6 +188,11 @@ class PhaseWatch:
             optimizer_seconds=_mean([each.optimizer for each in kept]),
         )
         return phases, min(1.0, waited / whole)
+
+    def _plan(self, now: float) -> None:
+        """Begin a window: it is as long as the one before, as a rule."""
+        self._budget = float("inf") if self._since is None else (now - self._since) * SHARE_OF_TIME
+        self._since, self._spent = now, 0.0
 
     def leave(self) -> None:
         """Take the hooks away."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from observer_client.guard import harmless
 
@@ -11,19 +12,33 @@ if TYPE_CHECKING:
     import torch
 
 
+class _Nothing:
+    """Stands for an optimizer where none is known."""
+
+    param_groups: ClassVar[list[dict[str, Any]]] = [{"lr": None}]
+
+
 class RateReader:
     """Reads the learning rate of the first parameter group. Keeps neither model nor optimizer alive."""
 
     def __init__(self) -> None:
+        self.source: Callable[[], Any] = _Nothing
+        """Returns the optimizer, or what stands for it: its rate, where it is not ``last``, is for `changed`."""
+        self.last: object = None
         self._optimizer: weakref.ref[torch.optim.Optimizer] | None = None
         self._model: weakref.ref[torch.nn.Module] | None = None
         self._strangers: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self._hook: Any = None
-        self._last: object = None
 
     def use(self, optimizer: torch.optim.Optimizer) -> None:
         """Read from ``optimizer`` from now on."""
-        self._optimizer = weakref.ref(optimizer)
+        self._optimizer = weakref.ref(optimizer, self._gone)
+        if optimizer.param_groups and "lr" in optimizer.param_groups[0]:
+            self.source = self._optimizer
+
+    def _gone(self, optimizer: object) -> None:
+        if optimizer is self._optimizer:
+            self.source = _Nothing
 
     def find(self, model: torch.nn.Module) -> None:
         """Look out for the optimizer that steps parameters of ``model``, unless one is known."""
@@ -47,23 +62,20 @@ class RateReader:
 
     def changed(self) -> float | None:
         """Return the rate when it is another one than at the last call."""
-        optimizer = self._optimizer() if self._optimizer else None
-        if optimizer is None:
-            return None
         if self._hook is not None:
             self.close()
-        rate = optimizer.param_groups[0]["lr"]
+        rate = self.source().param_groups[0]["lr"]
         # A rate in a tensor may live on a device: it is read by `current`, where waiting is allowed.
-        if rate is self._last or type(rate) is not float:
+        if rate is self.last or type(rate) is not float:
             return None
-        self._last = rate
+        self.last = rate
         return rate
 
     def current(self) -> float | None:
         """Return the rate. May wait for a device."""
-        self._last = None
-        optimizer = self._optimizer() if self._optimizer else None
-        return float(optimizer.param_groups[0]["lr"]) if optimizer is not None and optimizer.param_groups else None
+        self.last = None
+        rate = self.source().param_groups[0]["lr"]
+        return None if rate is None else float(rate)
 
     def close(self) -> None:
         """Stop looking out."""

@@ -17,7 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases
+from observer_client.architecture_records import Architecture as Architecture
+from observer_client.architecture_records import LayerGraph as LayerGraph
+from observer_client.architecture_records import LayerInfo as LayerInfo
+from observer_client.architecture_records import LayerNode as LayerNode
+from observer_client.signal_records import ClassCounts, DataFigures, LossScale, Phases, Ranks
 
 FORMAT = 1
 """Version of this format. Raised when a field changes its meaning, not when one is added."""
@@ -254,6 +258,7 @@ class Epoch:
     phases: Phases | None = None
     data: DataFigures | None = None
     loss_scale: LossScale | None = None
+    ranks: Ranks | None = None
     classes: dict[str, ClassCounts] = field(default_factory=dict)
     """By split: ``train`` and ``val``."""
 
@@ -271,68 +276,13 @@ class LogLine:
 
 
 @dataclass(slots=True, kw_only=True)
-class LayerInfo:
-    """Size of one layer. ``pct_of_total`` is in percent (0 to 100)."""
-
-    type: str
-    parameters: int = 0
-    pct_of_total: float | None = None
-    trainable: bool | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class LayerNode:
-    """One layer of the graph. ``category`` is convolution, linear, pooling, normalization, activation, dropout,
-    embedding, recurrent, attention, container or other. Shapes as PyTorch prints them, batch included."""
-
-    id: str
-    type: str
-    category: str = "other"
-    in_channels: int | None = None
-    out_channels: int | None = None
-    kernel_size: list[int] | int | None = None
-    stride: list[int] | int | None = None
-    padding: list[int] | int | str | None = None
-    groups: int | None = None
-    in_features: int | None = None
-    out_features: int | None = None
-    num_embeddings: int | None = None
-    embedding_dim: int | None = None
-    embed_dim: int | None = None
-    num_heads: int | None = None
-    input_size: int | None = None
-    hidden_size: int | None = None
-    num_layers: int | None = None
-    bidirectional: bool | None = None
-    input_shape: list[int] | None = None
-    output_shape: list[int] | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class LayerGraph:
-    """``sequential_path`` is the order of execution, ``edges`` pairs of layer ids."""
-
-    nodes: list[LayerNode] = field(default_factory=list)
-    sequential_path: list[str] = field(default_factory=list)
-    edges: list[list[str]] = field(default_factory=list)
-
-
-@dataclass(slots=True, kw_only=True)
-class Architecture:
-    model_class: str | None = None
-    total_parameters: int = 0
-    trainable_parameters: int | None = None
-    layers: dict[str, LayerInfo] = field(default_factory=dict)
-    layer_graph: LayerGraph | None = None
-    input_shape: list[int] | None = None
-
-
-@dataclass(slots=True, kw_only=True)
 class Opening:
     """Opens a session. ``key`` is a UUID made by the client, so that a re-sent opening finds the same session."""
 
     key: str
     format: int = FORMAT
+    attempt: int = 0
+    """How often the run was resumed. A higher one than the server knows makes an ended session go on."""
     project_id: int | None = None
     project: str | None = None
     run_name: str | None = None

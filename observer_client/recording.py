@@ -20,12 +20,18 @@ DIAGNOSIS_SECONDS = 5
 
 
 class Recording:
-    """One run being recorded. ``progress`` tells a heartbeat how far the training is."""
+    """One run being recorded. ``progress`` tells a heartbeat how far the training is, ``folder`` holds a resumed run.
 
-    def __init__(self, config: ObserverConfig, opening: Opening, progress: Progress) -> None:
+    ``patience`` is how many seconds `finish` waits for the delivery.
+    """
+
+    def __init__(self, config: ObserverConfig, opening: Opening, progress: Progress, folder: Path | None) -> None:
         self._config = config
+        self.patience = config.close_seconds
         self._directory = Path(config.directory).absolute()
-        self.spool = Spool(self._directory / folder_name(opening.run_name or "", opening.key))
+        self.spool = Spool(
+            folder or self._directory / folder_name(opening.run_name or "", opening.key), config.max_spool_mb
+        )
         self.spool.claim()
         self.spool.append("opening", opening)
         online = config.mode == "online"
@@ -51,7 +57,7 @@ class Recording:
     def finish(self) -> Outcome:
         """Deliver the rest, say how it went, close the files."""
         self.spool.settle()
-        outcome = self._sender.finish(self._config.close_seconds)
+        outcome = self._sender.finish(self.patience)
         self.spool.sync()
         self._say(self._farewell(outcome))
         self.spool.close()

@@ -6,10 +6,14 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from observer_client.guard import harmless
 from observer_client.record import FORMAT
 from observer_client.runfolder import Entry
+
+if TYPE_CHECKING:
+    from observer_client.recording import Recording
 
 _MERGED = ("hyperparameters", "environment", "config")
 
@@ -21,6 +25,9 @@ def run_document(records: Iterable[Entry]) -> dict[str, Any]:
         match entry.kind:
             case "opening" | "update":
                 _merge(run["session"], entry.data)
+                if entry.kind == "opening":
+                    # A resumed run goes on after its end.
+                    run.pop("ending", None)
             case "architecture":
                 run["architecture"] = entry.data
             case "epoch":
@@ -50,3 +57,23 @@ def write_run(records: Iterable[Entry], path: Path) -> None:
     finally:
         # A full disk leaves half of it.
         draft.unlink(missing_ok=True)
+
+
+class Recorded(Protocol):
+    """What `export` needs of an `Observer`."""
+
+    _recording: Recording | None
+
+
+@harmless
+def export(self: Recorded, path: str | os.PathLike[str]) -> Path | None:
+    """Write all that was recorded so far to ``path`` as one JSON document, for ``mldiag check`` or an archive.
+
+    Missing folders are made. Returns the path, None when that failed or nothing is recorded here: in mode disabled,
+    and on all ranks but 0.
+    """
+    if self._recording is None:
+        return None
+    target = Path(path)
+    write_run(self._recording.spool.everything(), target)
+    return target

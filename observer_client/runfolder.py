@@ -2,7 +2,8 @@
 
 ``records.jsonl`` only grows, one line a record: ``{"seq": 1, "kind": "epoch", "data": {...}}`` with the kinds opening,
 update, architecture, epoch, log and ending. ``sent.json`` says how far the server acknowledged. ``lock`` is held by
-the one process that records or sends the run. Nothing is ever deleted.
+the one process that records or sends the run. Nothing but the oldest
+log lines is ever deleted, and those only above `ObserverConfig.max_spool_mb`.
 """
 
 from __future__ import annotations
@@ -57,3 +58,36 @@ def entries(path: Path, offset: int = 0) -> Iterator[Entry]:
                 yield Entry(int(record["seq"]), str(record["kind"]), dict(record["data"]), len(line), offset)
             except (ValueError, KeyError, TypeError):
                 continue
+
+
+def oldest_logs(path: Path, most_bytes: int) -> set[int]:
+    """Return the numbers of the oldest log lines of about ``most_bytes`` together; errors go last."""
+    lines = [
+        (entry.data.get("kind") == "error", entry.seq, entry.size) for entry in entries(path) if entry.kind == "log"
+    ]
+    doomed: set[int] = set()
+    for _, seq, size in sorted(lines):
+        if most_bytes <= 0:
+            break
+        doomed.add(seq)
+        most_bytes -= size
+    return doomed
+
+
+def copy_without(path: Path, target: Path, doomed: set[int]) -> None:
+    """Copy records, all but those with the numbers ``doomed``. Raises OSError, leaving no half of a copy behind."""
+    try:
+        with path.open("rb") as source, target.open("wb") as kept:
+            offset = 0
+            for entry in entries(path):
+                end = entry.end or 0
+                source.seek(offset)
+                line = source.read(end - offset)
+                offset = end
+                if entry.seq not in doomed:
+                    kept.write(line)
+            source.seek(offset)
+            kept.write(source.read())
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise

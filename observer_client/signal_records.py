@@ -54,6 +54,33 @@ class LossScale:
 
 
 @dataclass(slots=True, kw_only=True)
+class Ranks:
+    """How the ranks of a distributed training compare in window ``epoch``, the latest that they told rank 0 of.
+
+    ``reporting`` counts the ranks that told, rank 0 included. ``diverged`` of them hold other parameters than rank 0,
+    the first being ``first_diverged``, which differs in ``parameters_diverged`` of ``parameters`` tensors; None where
+    ranks are meant to differ. ``work_seconds`` is how long a rank works on a step before it waits for the others.
+    """
+
+    world_size: int | None = None
+    reporting: int | None = None
+    epoch: int | None = None
+    parameters: int | None = None
+    diverged: int | None = None
+    first_diverged: int | None = None
+    parameters_diverged: int | None = None
+    step_seconds: float | None = None
+    slowest: int | None = None
+    """The rank that works longest on a step."""
+    slowest_work_seconds: float | None = None
+    others_work_seconds: float | None = None
+    """Median of all ranks but the slowest."""
+    work_seconds: dict[str, float | None] = field(default_factory=dict)
+    losses: dict[str, float | None] = field(default_factory=dict)
+    """By rank."""
+
+
+@dataclass(slots=True, kw_only=True)
 class ClassCounts:
     """Predictions of one window by class: parallel lists, one entry a class.
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from observer_client.guard import harmless
@@ -14,7 +14,8 @@ from observer_client.loading import Batches, DataWait
 from observer_client.nvml import GpuMeter
 from observer_client.phases import PhaseWatch
 from observer_client.predictions import ClassCounter
-from observer_client.record import Epoch, Memory, System, Throughput
+from observer_client.rankwatch import RankWatch
+from observer_client.record import Epoch, Memory, System, Throughput, plain
 from observer_client.samples import SampleWatch
 from observer_client.scaler import ScalerWatch
 from observer_client.signal_records import DataFigures
@@ -30,7 +31,8 @@ Batch = TypeVar("Batch")
 class Signals:
     """All signals of one run; ``add_to`` puts those of a window into its record. What nobody told costs nothing."""
 
-    def __init__(self, steps: StepBook, *, with_gpu: bool) -> None:
+    def __init__(self, steps: StepBook, ranks: RankWatch, *, with_gpu: bool) -> None:
+        self.ranks = ranks
         self.steps = steps
         self.wait = DataWait()
         self.inputs = InputWatch()
@@ -49,6 +51,7 @@ class Signals:
         record.data = None if data == DataFigures() else data
         record.loss_scale = self.scaler.read()
         record.classes = self.classes.read() or {}
+        self.ranks.add_to(record, window)
         self._add_load(record)
 
     def _add_waiting(self, record: Epoch, window: Window) -> None:
@@ -82,6 +85,7 @@ class Signals:
         """Take everything out of the training."""
         self.phases.leave()
         self.scaler.leave()
+        self.ranks.close()
         if self._gpu is not None:
             self._gpu.close()
 
@@ -91,6 +95,17 @@ class Observing(Protocol):
 
     _live: bool
     _signals: Signals
+
+    def _write(self, kind: str, data: Any) -> None: ...
+
+
+@harmless
+def log_hyperparameters(self: Observing, values: Any = None, **more: Any) -> None:
+    """Record hyperparameters: a mapping, a namespace or a dataclass, and keywords. Later values win."""
+    given = values if values is None or isinstance(values, Mapping) else plain(values)
+    if given is not None and not isinstance(given, Mapping):
+        given = vars(values)
+    self._write("update", {"hyperparameters": {**(given or {}), **more}})
 
 
 def data(self: Observing, loader: Iterable[Batch], *, pad_id: int | None = None) -> Iterable[Batch]:

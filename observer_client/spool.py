@@ -14,10 +14,12 @@ from typing import Any
 from observer_client.guard import log
 from observer_client.locks import try_lock, unlock
 from observer_client.record import to_json
-from observer_client.runfolder import LOCK, RECORDS, SENT, Entry, entries
+from observer_client.runfolder import LOCK, RECORDS, SENT, Entry, copy_without, entries, oldest_logs
 
 KEPT_IN_MEMORY = 10_000
-KEPT_BYTES = 32_000_000
+KEPT_BYTES = 10_000_000
+KEPT_SHARE = 0.8
+"""What is left of a file that became too large."""
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _WORTH = {"log": 0, "epoch": 1, "update": 2, "architecture": 3, "opening": 4, "ending": 4}
 
@@ -25,8 +27,12 @@ _WORTH = {"log": 0, "epoch": 1, "update": 2, "architecture": 3, "opening": 4, "e
 class Spool:
     """Appends records, hands out the unsent ones, remembers what was acknowledged. Thread-safe."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the run in ``folder``, new or old. A folder that cannot be written is no error: see `append`."""
+    def __init__(self, folder: Path, max_mb: int = 256) -> None:
+        """Open the run in ``folder``, new or old. A folder that cannot be written is no error: see `append`.
+
+        Above ``max_mb`` MiB the oldest log lines are dropped.
+        """
+        self._most = self._next_look = max_mb << 20
         self.folder = folder
         self.records = folder / RECORDS
         self.acknowledged = 0
@@ -37,6 +43,9 @@ class Spool:
         self.ended = False
         """Whether the records say how the run ended."""
         self._offset = 0
+        self._generation = self._read_generation = 0
+        """How often the file was written anew, and when it was last read: offsets hold for one of them."""
+        self._thinned = False
         self._inbox: deque[tuple[str, str]] = deque()
         self._writing = False
         self._memory: deque[Entry] = deque()
@@ -49,7 +58,7 @@ class Spool:
 
     def _resume(self) -> None:
         for entry in entries(self.records):
-            self.seq, self.ended = entry.seq, self.ended or entry.kind == "ending"
+            self._note_kind(entry.seq, entry.kind)
         try:
             sent = json.loads((self.folder / SENT).read_bytes())
             self.acknowledged, self.rejected = int(sent["seq"]), list(sent["rejected"])
@@ -101,7 +110,13 @@ class Spool:
         if self._memory or not self._write(line):
             self._memory.append(Entry(seq, kind, json.loads(body), len(line)))
             self._retry_memory()
-        self.seq, self.ended = seq, self.ended or kind == "ending"
+        self._note_kind(seq, kind)
+
+    def _note_kind(self, seq: int, kind: str) -> None:
+        self.seq = seq
+        if kind in ("opening", "ending"):
+            # A resumed run opens once more after its end.
+            self.ended = kind == "ending"
 
     def _write(self, line: str) -> bool:
         data = line.encode("ascii")
@@ -111,6 +126,9 @@ class Spool:
             elif not os.fstat(self._file).st_nlink:
                 self._file = self._restore(self._file)
             start = os.fstat(self._file).st_size
+            if start > self._next_look:
+                self._file = self._thin_out(self._file)
+                start = os.fstat(self._file).st_size
             if os.write(self._file, data) == len(data):
                 return True
             # A full disk took half a line: take it back, or the next line would grow onto it.
@@ -131,6 +149,25 @@ class Spool:
                 # The process before died in the middle of a line.
                 os.write(file, b"\n")
         return file
+
+    def _thin_out(self, file: int) -> int:
+        """Drop the oldest log lines, errors last, and return the file that is left. Epochs are never dropped."""
+        size = os.fstat(file).st_size
+        doomed = oldest_logs(self.records, size - int(KEPT_SHARE * self._most))
+        self._next_look = max(self._most, size + self._most // 10)
+        if not doomed:
+            return file
+        draft = self.records.with_name(f"{RECORDS}.{os.getpid()}")
+        # A disk that is full keeps the file as it is.
+        copy_without(self.records, draft, doomed)
+        draft.replace(self.records)
+        os.close(file)
+        self._offset, self._generation = 0, self._generation + 1
+        self._next_look = max(self._most, self.records.stat().st_size + self._most // 10)
+        if not self._thinned:
+            self._thinned = True
+            log.warning("mldiag: %s is larger than max_spool_mb: its oldest log lines are dropped", self.records)
+        return os.open(self.records, _FLAGS, 0o644)
 
     def _restore(self, removed: int) -> int:
         """Write the run anew after somebody removed its folder: the open file still has all of it."""
@@ -192,7 +229,7 @@ class Spool:
 
     def _after(self) -> Iterator[Entry]:
         with self._guard:
-            memory = list(self._memory)
+            memory, self._read_generation = list(self._memory), self._generation
         last = self.acknowledged
         # An entry may move from memory to the file meanwhile: each number is handed out once.
         for entry in chain(entries(self.records, self._offset), memory):
@@ -214,7 +251,7 @@ class Spool:
     def acknowledge(self, entry: Entry) -> None:
         """Note that the server has everything up to and including ``entry``, or refused it for good."""
         self.acknowledged = entry.seq
-        if entry.end is not None:
+        if entry.end is not None and self._read_generation == self._generation:
             self._offset = entry.end
         self.note()
 

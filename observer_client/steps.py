@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -12,17 +11,18 @@ from observer_client.guard import harmless
 from observer_client.window import Window, snapshot
 
 COLLECT_AT = 256
+Step = tuple[float, Any, Any, Any, Any, Any]
 
 
 class StepBook:
     """All steps since the last flush. Thread-safe.
 
-    A step is appended to ``fresh``, a deque: that needs no lock and touches little of the processor's cache, which
-    the training needs. Whoever makes it longer than `COLLECT_AT` calls `collect`.
+    A step is appended to ``fresh``: that needs no lock and touches little of the processor's cache, which the
+    training needs. Whoever makes it longer than `COLLECT_AT` calls `collect`.
     """
 
     def __init__(self, limit: int) -> None:
-        self.fresh: deque[tuple[float, Any, Any, Any, Any, Any]] = deque()
+        self.fresh: list[Step] = []
         """Steps as (clock, loss, batch size, gradient norm, learning rate, clipped), values as snapshots."""
         self.late = 0.0
         """Clock when the last work of our own between two steps was over."""
@@ -48,20 +48,38 @@ class StepBook:
             self._collect()
 
     def _collect(self) -> None:
-        # An interruption may have taken some meanwhile.
-        with suppress(IndexError):
-            for _ in range(len(self.fresh)):
-                self._take(*self.fresh.popleft())
+        fresh = self.fresh
+        count = len(fresh)
+        if not count:
+            return
+        rows = fresh[:count]
+        if self._clips:
+            rows = self._with_clips(rows)
+        times, losses, batch_sizes, norms, rates, clipped = zip(*rows, strict=True)
+        # An interruption that ends the run may have taken them meanwhile; from here on nothing is lost or taken twice
+        # but in the blink of an eye.
+        if len(fresh) >= count and fresh[count - 1][0] == times[-1]:
+            del fresh[:count]
+            self._window.extend(times, losses, batch_sizes, norms, rates)
+            for each in clipped:
+                if each is not None:
+                    self._note_clipping(each)
 
     @harmless
-    def _take(self, now: float, loss: Any, batch_size: Any, norm: Any, rate: Any, clipped: Any) -> None:
-        if self._clips and self._clips[0][0] <= self._window.first + len(self._window):
-            _, told, was_clipped = self._clips.popleft()
-            norm = told if norm is None else norm
-            clipped = was_clipped if clipped is None else clipped
-        self._window.add(now, loss, batch_size, norm, rate)
-        if clipped is not None:
-            self._window.note_clipping(clipped)
+    def _note_clipping(self, clipped: Any) -> None:
+        self._window.note_clipping(clipped)
+
+    def _with_clips(self, rows: list[Step]) -> list[Step]:
+        """Return ``rows`` with what `clip` told of them, where `Observer.step` said nothing else."""
+        found = []
+        for number, row in enumerate(rows, self._window.first + len(self._window)):
+            now, loss, batch_size, norm, rate, clipped = row
+            if self._clips and self._clips[0][0] <= number:
+                _, told, was_clipped = self._clips.popleft()
+                norm = told if norm is None else norm
+                clipped = was_clipped if clipped is None else clipped
+            found.append((now, loss, batch_size, norm, rate, clipped))
+        return found
 
     def clip(self, norm: Any, clipped: Any) -> None:
         """Note the gradient norm of the step that is under way, and whether it was clipped; the last call counts."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,6 +21,8 @@ from observer_client.record import Gradients, Loss, Steps, Throughput
 
 STACK_AT = 256
 CONDENSE_AT = 16_384
+_NOTHING = type(None)
+_ON_HOST = (float, int, _NOTHING)
 
 
 def snapshot(value: Any) -> Any:
@@ -62,11 +65,18 @@ class Series:
         self._blocks: list[Any] = []
         self._on_device = False
 
-    def append(self, position: int, value: Any) -> None:
-        """Add a snapshot."""
-        self.at.append(position)
-        self._loose.append(value)
-        if not isinstance(value, (float, int)):
+    def extend(self, first: int, values: Sequence[Any]) -> None:
+        """Add the snapshots of the steps from ``first`` on, None where there is none."""
+        kinds = set(map(type, values))
+        steps: Iterable[int] = range(first, first + len(values))
+        if _NOTHING in kinds:
+            if len(kinds) == 1:
+                return
+            steps = [step for step, value in zip(steps, values, strict=True) if value is not None]
+            values = [value for value in values if value is not None]
+        self.at.extend(steps)
+        self._loose.extend(values)
+        if not all(issubclass(kind, _ON_HOST) for kind in kinds):
             self._on_device = True
             if len(self._loose) >= STACK_AT:
                 self._stack()
@@ -161,16 +171,24 @@ class Window:
 
     def add(self, now: float, loss: Any, batch_size: Any, norm: Any, rate: Any) -> None:
         """Add a step that ended at clock ``now``; ``loss``, ``norm`` and ``rate`` are snapshots or None."""
+        self.extend([now], [loss], [batch_size], [norm], [rate])
+
+    def extend(
+        self,
+        times: Sequence[float],
+        losses: Sequence[Any],
+        batch_sizes: Sequence[Any],
+        norms: Sequence[Any],
+        rates: Sequence[Any],
+    ) -> None:
+        """Add steps, one entry each: what `add` takes."""
         position = len(self._times)
-        if loss is not None:
-            self._losses.append(position, loss)
-        if norm is not None:
-            self._norms.append(position, norm)
-        if rate is not None:
-            self._rates.append(position, rate)
-        if batch_size is not None:
-            self._samples = batch_size if self._samples is None else self._samples + batch_size
-        self._times.append(now - self.skipped)
+        self._times.extend([now - self.skipped for now in times] if self.skipped else times)
+        for series, values in ((self._losses, losses), (self._norms, norms), (self._rates, rates)):
+            series.extend(position, values)
+        told = [size for size in batch_sizes if size is not None]
+        if told:
+            self._samples = sum(told) if self._samples is None else self._samples + sum(told)
         if len(self._times) >= CONDENSE_AT:
             self._condense()
 

@@ -24,12 +24,13 @@ from rest_framework.views import APIView
 from observer_client.record import Architecture, Ending, Opening
 from projects.models import KeyKind
 from projects.parsers import Preference, sent
-from projects.serializers import ErrorOut, Pages
+from projects.serializers import ErrorOut
 from projects.services import NotFound, Refused
 from sessions import services
 from sessions.models import TrainSession
 from sessions.parsers import EpochsParser, Items, LogsParser
 from sessions.serializers import (
+    EpochPages,
     EpochResults,
     FinishOut,
     HeartbeatIn,
@@ -169,9 +170,9 @@ class EpochList(APIView):
         responses={200: OpenApiResponse(OpenApiTypes.OBJECT, "A page of epochs, as they were sent."), 404: ERROR},
     )
     def get(self, request: Request, key: str) -> HttpResponse:
-        """The session's epochs, in order, as they were sent."""
-        steps = find_session(request, key).steps.order_by("epoch").values_list("payload", flat=True)
-        pages = Pages()
+        """The session's epochs, in order, as they were sent. A page of large epochs ends early: follow `next`."""
+        steps = find_session(request, key).steps.order_by("epoch")
+        pages = EpochPages()
         payloads = pages.paginate_queryset(steps, request, view=self)
         count, following, previous = pages.page.paginator.count, pages.get_next_link(), pages.get_previous_link()
         head = json.dumps({"count": count, "next": following, "previous": previous})
@@ -228,7 +229,7 @@ class Heartbeat(APIView):
         session = find_session(request, key)
         told = HeartbeatIn(data=mapping(request))
         told.is_valid(raise_exception=True)
-        services.heartbeat(session, expect_next_in=told.validated_data.get("expect_next_in"))
+        services.heartbeat(session, **{name: told.validated_data.get(name) for name in ("step", "expect_next_in")})
         return Response({"status": session.status})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
@@ -23,6 +24,19 @@ class SessionStatus(models.TextChoices):
     KILLED = "killed", "killed"
 
 
+class Liveness(models.TextChoices):
+    """What becomes of a session that is running by its last word, if it is not heard of as it promised."""
+
+    STALLED = "stalled", "stalled"
+    LOST = "lost", "lost"
+
+
+GRACE = timedelta(seconds=60)
+LEAST_SILENCE = timedelta(minutes=5)
+UNPROMISED_SILENCE = timedelta(days=1)
+"""Silence of a session whose program never said when it would be heard of again."""
+
+
 class TrainSessionQuerySet(models.QuerySet["TrainSession"]):
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser, key: ApiKey | None = None) -> Self:
         """Sessions of the projects that a request may see (`ProjectQuerySet.visible_to`)."""
@@ -34,6 +48,11 @@ class TrainSessionQuerySet(models.QuerySet["TrainSession"]):
     def kept(self) -> Self:
         """Sessions that nobody has put away."""
         return self.filter(archived=None)
+
+    def silent(self) -> Self:
+        """Running sessions that may be lost, and of whose present silence nobody was told yet."""
+        quiet = self.running().filter(last_seen__lt=now() - LEAST_SILENCE)
+        return quiet.filter(models.Q(silence_told=None) | models.Q(silence_told__lt=models.F("last_seen")))
 
 
 class TrainSession(models.Model):
@@ -52,6 +71,11 @@ class TrainSession(models.Model):
     finished = models.DateTimeField(null=True, blank=True)
     last_seen = models.DateTimeField(default=now)
     expect_next_in = models.FloatField(null=True, blank=True, help_text="Seconds until the client's next sign of life.")
+
+    step = models.PositiveBigIntegerField(null=True, blank=True, help_text="How many steps the client has told of.")
+    progressed = models.DateTimeField(default=now, help_text="When a step or an epoch was last added.")
+    attempt = models.PositiveIntegerField(default=0, help_text="How often the run was resumed.")
+    silence_told = models.DateTimeField(null=True, blank=True, help_text="When a diagnosis was asked for its silence.")
 
     # Figures that lists and charts need, kept by the services that store the rows they sum up.
     epoch_count = models.PositiveIntegerField(default=0)
@@ -96,6 +120,27 @@ class TrainSession(models.Model):
 
     def get_absolute_url(self) -> str:
         return f"/sessions/{self.pk}"
+
+    @property
+    def allowed_silence(self) -> timedelta:
+        """How long nothing may be heard of the run: what it promised and a minute, five minutes at least."""
+        if self.expect_next_in is None:
+            return UNPROMISED_SILENCE
+        return max(timedelta(seconds=self.expect_next_in) + GRACE, LEAST_SILENCE)
+
+    @property
+    def state(self) -> str:
+        """The status; for a running session ``lost`` when it is overdue, ``stalled`` when it lives and makes no step.
+
+        Derived, never stored: a session that is heard of again is running again.
+        """
+        if self.status != SessionStatus.RUNNING:
+            return self.status
+        if now() - self.last_seen > self.allowed_silence:
+            return Liveness.LOST.value
+        # A program that tells no steps makes none that could be missed.
+        is_stuck = bool(self.step) and now() - self.progressed > self.allowed_silence
+        return Liveness.STALLED.value if is_stuck else self.status
 
 
 class TrainStep(models.Model):

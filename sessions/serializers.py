@@ -4,15 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
+from django.db.models.functions import Length
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.utils.urls import replace_query_param
 
 from projects.models import Project
-from projects.serializers import PlainJSONField
-from sessions.models import SessionLog, TrainSession
+from projects.serializers import Pages, PlainJSONField
+from sessions.models import SessionLog, TrainSession, TrainStep
 from sessions.services import ItemResult, Status
 
 STATUSES = [(each.value, each.name) for each in Status]
+
+
+class EpochPages(Pages):
+    """Pages of payloads. One that would get too large ends early, and ``next`` goes on with smaller pages.
+
+    An epoch of a large network takes megabytes: five hundred of them must not be in memory at once.
+    """
+
+    most_characters = 16 * 2**20
+    _rest: tuple[int, int] | None = None
+    """Where a page that ended early is gone on with: number and size."""
+
+    def paginate_queryset(self, queryset: QuerySet[TrainStep], request: Request, view: Any = None) -> list[str]:
+        page: list[tuple[int, int]] = super().paginate_queryset(
+            queryset.values_list("epoch", Length("payload")), request, view=view
+        )
+        total, fitting = 0, 0
+        for _, length in page:
+            total += length
+            fitting += total <= self.most_characters
+        size = max(1, fitting)
+        if size < len(page):
+            # The next page begins at a multiple of its size: so may this one have to end a little earlier still.
+            start = self.page.start_index() - 1
+            shown = size - start % size
+            page, self._rest = page[:shown], ((start + shown) // size + 1, size)
+        return list(queryset.filter(epoch__in=[epoch for epoch, _ in page]).values_list("payload", flat=True))
+
+    def get_next_link(self) -> str | None:
+        if self._rest is None or self.request is None:
+            return super().get_next_link()
+        number, size = self._rest
+        url = replace_query_param(self.request.build_absolute_uri(), self.page_size_query_param, size)
+        return replace_query_param(url, self.page_query_param, number)
 
 
 class ProjectRef(serializers.ModelSerializer):
@@ -38,9 +76,14 @@ class SessionRef(serializers.ModelSerializer):
 class SessionOut(SessionRef):
     """One line of a list of sessions."""
 
+    state = serializers.CharField(
+        read_only=True, help_text="The status; of a running session, also whether it is stalled or lost."
+    )
+
     class Meta(SessionRef.Meta):
         fields = [
             *SessionRef.Meta.fields,
+            "state",
             "reason",
             "tags",
             "started",
@@ -67,7 +110,16 @@ class SessionDetailOut(SessionOut):
     config = PlainJSONField()
 
     class Meta(SessionOut.Meta):
-        fields = [*SessionOut.Meta.fields, "expect_next_in", "hyperparameters", "environment", "config"]
+        fields = [
+            *SessionOut.Meta.fields,
+            "expect_next_in",
+            "step",
+            "progressed",
+            "attempt",
+            "hyperparameters",
+            "environment",
+            "config",
+        ]
 
 
 class SessionPatch(serializers.Serializer):

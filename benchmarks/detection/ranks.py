@@ -56,6 +56,8 @@ def _start(setup: Setup, prepare: Twist) -> None:
     """Fork rank 1, which trains the same model on other batches, and join its group as rank 0."""
     folder = tempfile.mkdtemp()
     meeting = os.path.join(folder, "store")
+    # A folder for both: each rank records elsewhere.
+    os.environ["MLDIAG_RANKS_DIRECTORY"] = os.path.join(folder, "ranks")
     # A daemon: it must not outlive an observed rank that failed.
     other: Any = multiprocessing.get_context("fork").Process(
         target=_rank_1, args=(setup, prepare, meeting), daemon=True
@@ -76,7 +78,8 @@ def _rank_1(setup: Setup, prepare: Twist, meeting: str) -> None:
     prepare(setup)
     # Other batches than rank 0.
     torch.manual_seed(1)
-    train(setup, Observer(config=ObserverConfig(mode="disabled")))
+    with Observer(config=ObserverConfig(mode="offline", quiet=True)) as observer:
+        train(setup, observer)
 
 
 def _join(rank: int, meeting: str) -> None:

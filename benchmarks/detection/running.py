@@ -26,6 +26,9 @@ from torch import nn
 import observer_client
 from benchmarks.detection import data, models, ranks, training, workloads
 from benchmarks.detection.acceptance import SCENARIOS as ACCEPTANCE
+from benchmarks.detection.acceptance import data as acceptance_data
+from benchmarks.detection.acceptance import models as acceptance_models
+from benchmarks.detection.acceptance import sequences as acceptance_sequences
 from benchmarks.detection.faults import FAULTS
 from benchmarks.detection.healthy import HEALTHY
 from benchmarks.detection.scenario import Part, Scenario
@@ -144,14 +147,17 @@ def _touch() -> None:
 
 def _file_name(job: Job) -> str:
     readable = re.sub(r"[^a-z0-9]+", "-", f"{job.part}-{job.name}".lower())
-    text = "\n".join((_surroundings(), _source_of(job.scenario.twist), _source_of(job.scenario.workload)))
+    sources = (_surroundings(job.part), _source_of(job.scenario.twist), _source_of(job.scenario.workload))
+    text = "\n".join(sources)
     return f"{readable}-{job.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
 
 @cache
-def _surroundings() -> str:
-    """Return the source of all that shapes a run beside its twist."""
-    modules = (data, models, ranks, training, workloads)
+def _surroundings(part: Part) -> str:
+    """Return the source of all that shapes a run of ``part`` beside its twist."""
+    modules = [data, models, ranks, training, workloads]
+    if part == Part.acceptance:
+        modules += [acceptance_data, acceptance_models, acceptance_sequences]
     client = sorted(Path(observer_client.__file__).parent.glob("*.py"))
     return "\n".join((torch.__version__, *map(inspect.getsource, modules), *(each.read_text() for each in client)))
 

@@ -88,6 +88,8 @@ check_eval_mode_while_training = on_epochs("eval-mode-while-training")
 check_train_mode_while_validating = on_epochs("train-mode-while-validating")
 check_softmax_before_cross_entropy = on_epochs("softmax-before-cross-entropy")
 check_labels_all_masked = on_epochs("labels-all-masked")
+check_ranks_diverged = on_epochs("ranks-diverged")
+check_rank_straggler = on_epochs("rank-straggler")
 _check_attention_head_count = on_architecture("attention-head-count")
 _check_embedding_dimension = on_architecture("embedding-dimension")
 _check_position_encoding = on_architecture("position-encoding")
@@ -192,6 +194,8 @@ __all__ = [
     "check_padding_waste",
     "check_parameters_not_updated",
     "check_profiler_hotspot",
+    "check_rank_straggler",
+    "check_ranks_diverged",
     "check_redundant_layers",
     "check_saturated_activation",
     "check_slow_epoch",

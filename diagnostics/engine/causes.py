@@ -25,6 +25,7 @@ _STILL = ("learning-rate-too-low", "update-ratio", "vanishing-gradients", *_IDLE
 SYMPTOMS: dict[str, tuple[str, ...]] = {
     # Exact facts about the code: whatever else is seen may follow from them.
     "labels-all-masked": (*_LOST, *_IDLE, "no-gradient", "vanishing-gradients", "parameters-not-updated"),
+    "ranks-diverged": ("loss-divergence", *_SPREAD),
     "optimizer-misses-parameters": ("parameters-not-updated", *_MUTE, *_UNTRAINED),
     "amp-overflow": ("parameters-not-updated", *_LOST, *_SPIKES, *_UNTRAINED),
     "parameters-not-updated": (*_MUTE, *_UNTRAINED),
@@ -67,10 +68,12 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "high-loss-variance": ("batch-size-too-small",),
     "early-stop-opportunity": ("diminishing-returns", "wasted-carbon"),
     # The machine.
+    "rank-straggler": ("input-bound", "throughput-degradation", "slow-epoch", "slow-step", "fail-slow"),
     "input-bound": ("throughput-degradation", "gpu-underutilized", "slow-epoch", "slow-step", "fail-slow"),
     "throughput-degradation": ("fail-slow", "slow-epoch", "slow-step"),
-    "memory-growth": ("gpu-memory-pressure", "error-logs"),
-    "gpu-memory-pressure": ("error-logs",),
+    "memory-growth": ("gpu-memory-pressure", "error-logs", "crash", "run-went-silent"),
+    "gpu-memory-pressure": ("error-logs", "crash"),
+    "crash": ("error-logs",),
     "device-underutilization": ("high-cpu",),
 }
 """By the id of a root: the checks that see its consequences.

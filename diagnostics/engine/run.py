@@ -97,6 +97,8 @@ class Run:
     """What the run is compared with (`diagnose`)."""
     anomaly_model: AnomalyModel | None = None
     """What is normal in the project that the run belongs to; None for what is normal in general."""
+    ending: Mapping[str, Any] | None = None
+    """``status`` and ``reason`` of a run that ended, ``silent_seconds`` of one that should be heard of."""
 
     @classmethod
     def from_epochs(
@@ -314,6 +316,8 @@ class Run:
             return statistic in self.series
         if group == "baseline":
             return self._has_baseline(statistic)
+        if group == "ending":
+            return (self.ending or {}).get(statistic) is not None
         if group == "classes":
             return need in self.series
         return need in self.names

@@ -160,6 +160,8 @@ class DiagnosticThresholds:
     low_gpu_seconds: float = limit(30.0, "seconds", "Time with a load known below which a run says nothing about it.")
     gpu_memory_pct: float = share(0.92, "Peak of the GPU memory in use over all there is (TraceML's limit).")
     gpu_memory_growing_pct: float = share(0.5, "The same from which steady growth counts, too.")
+    straggler_pct: float = share(0.15, "Lag of a rank behind the others, as part of a step.")
+    straggler_ratio: float = limit(1.2, "x", "Work of the slowest rank on a step over the median of the others.")
     slow_step_ratio: float = limit(3.0, "ratio", "Time of a step over the median of the run.")
     slow_steps: int = count(3, "steps", "Slow steps (or buckets of steps) below which it is chance.")
     slow_step_z: float = limit(5.0, "sigmas", "Height of a slow step over the jitter of the steps' logarithm.")
@@ -334,6 +336,9 @@ class DiagnosticThresholds:
     )
     short_epoch_drop_pct: float = share(0.60, "Drop of the speed that is a warning even for such short epochs.")
     slow_epoch_z: float = limit(5.0, "sigmas", "Duration that the run's own jitter does not explain.")
+    straggler_seconds: float = limit(0.001, "seconds", "Lag of a rank below which it is the jitter of any machine.")
+    straggler_windows: int = count(3, "windows", "The same rank must be slow so often.")
+    straggler_windows_pct: float = share(0.50, "The same as part of the windows in which ranks were compared.")
     worth_a_gpu_seconds: float = limit(
         60.0, "seconds", "Duration of an epoch below which a machine without a GPU is good enough."
     )

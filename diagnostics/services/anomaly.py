@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from diagnostics import queue
-from diagnostics.anomaly_training import can_learn, learn
+from diagnostics.anomaly_training import CannotLearn, can_learn, learn
 from diagnostics.engine import Run
 from diagnostics.engine.anomaly import AnomalyModel
 from diagnostics.engine.anomaly_features import features
@@ -97,9 +97,18 @@ def learn_normal(project: Project) -> LearnedNormal:
 
 
 def learn_if_due(project_id: int) -> LearnedNormal | None:
-    """Do what `ask_to_learn` asked for, unless somebody has done it meanwhile or the project is gone."""
+    """Do what `ask_to_learn` asked for, unless somebody has done it meanwhile or the project is gone.
+
+    Enough sessions may have too few epochs: no failure, the next healthy session asks again.
+    """
     project = Project.objects.filter(pk=project_id).first()
-    return learn_normal(project) if project is not None and is_due(project) else None
+    if project is None or not is_due(project):
+        return None
+    try:
+        return learn_normal(project)
+    except CannotLearn as reason:
+        logger.info("Project %s: nothing learned, %s", project_id, reason)
+        return None
 
 
 def _figures(session: TrainSession) -> Floats:

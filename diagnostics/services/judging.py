@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.timezone import now
 
 from diagnostics import queue
 from diagnostics.engine import CHECKS, ENGINE_VERSION, IssueData, Policy, Report, Run
@@ -21,7 +22,7 @@ from observer_client.record import plain
 from projects.models import Project
 from projects.services import project_policy
 from projects.services.documents import clean, storable
-from sessions.models import Model, SessionLog, TrainSession
+from sessions.models import Liveness, Model, SessionLog, SessionStatus, TrainSession
 
 LOUD_LINES, QUIET_LINES = 5_000, 500
 """How many log lines a diagnosis reads: warnings and errors from the first on, of the others the latest."""
@@ -62,7 +63,7 @@ def judge(session: TrainSession, policy: Policy) -> Verdict:
 def load_run(session: TrainSession, anomaly_model: AnomalyModel | None = None) -> Run:
     """Return everything that is known of a session as the engine reads it. Four queries, no JSON of epochs."""
     blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
-    return Run.from_packed(
+    run = Run.from_packed(
         [bytes(blob) for blob in blobs],
         logs=_log_lines(session),
         architecture=Model.objects.filter(session=session).values_list("architecture", flat=True).first(),
@@ -70,6 +71,15 @@ def load_run(session: TrainSession, anomaly_model: AnomalyModel | None = None) -
         environment=session.environment,
         anomaly_model=anomaly_model,
     )
+    return replace(run, ending=_ending(session))
+
+
+def _ending(session: TrainSession) -> dict[str, Any] | None:
+    if session.state == Liveness.LOST:
+        return {"silent_seconds": (now() - session.last_seen).total_seconds()}
+    if session.status == SessionStatus.RUNNING:
+        return None
+    return {"status": session.status, "reason": session.reason}
 
 
 def _log_lines(session: TrainSession) -> list[dict[str, Any]] | None:
@@ -118,7 +128,7 @@ def _columns(run: DiagnosticRun, verdict: Verdict) -> dict[str, Any]:
         "issue_count": len(report.issues),
         "arch_type": clean(report.arch_type, 20),
         "summary": storable(verdict.summary),
-        "sustainability": storable(plain(report.as_dict()["sustainability"])),
+        "sustainability": storable(plain(report.sustainability.as_dict())),
     }
 
 

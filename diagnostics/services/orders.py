@@ -8,14 +8,15 @@ from time import monotonic, sleep
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from diagnostics import queue
 from diagnostics.models import DiagnosticRun, State
 from diagnostics.services.anomaly import ask_to_learn
 from diagnostics.services.judging import judge, policy_of, store
 from projects.services.documents import clean
-from sessions.models import TrainSession
+from sessions.models import Liveness, TrainSession
+from sessions.services import note_silence
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ FIRST_LOOK, LONGEST_PAUSE = 0.01, 0.25
 """Seconds between two looks at a run that somebody waits for: short at first, since most diagnoses are."""
 PATIENCE = 60.0
 ERROR_LENGTH = 2_000
+SILENT_PER_SWEEP = 200
 
 
 def request_diagnosis(session: TrainSession, **asked: Any) -> DiagnosticRun:
@@ -86,7 +88,17 @@ def sweep() -> int:
     """Find what got lost: take back expired leases and ring for what waits too long. Returns how many it rang for."""
     if expired := queue.expire():
         logger.warning("%s diagnoses were interrupted", expired)
+    _report_silence()
     return _ring(queue.waiting(longer_than=settings.MLDIAG_SWEEP_SECONDS))
+
+
+def _report_silence() -> None:
+    """Have sessions diagnosed that should have been heard of: nothing that arrives would ask for it."""
+    for session in TrainSession.objects.silent().order_by("-last_seen")[:SILENT_PER_SWEEP]:
+        if session.state == Liveness.LOST:
+            with transaction.atomic():
+                if note_silence(session):
+                    queue.mark_due(session)
 
 
 def resume() -> int:

@@ -17,11 +17,10 @@ from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.timezone import now
 
 from diagnostics.models import FoundIssue
 from projects.models import DEFAULT_PROJECT_ID
-from sessions.models import SessionStatus, TrainSession
+from sessions.models import TrainSession
 
 register = template.Library()
 
@@ -37,7 +36,6 @@ BANDS = (
 
 LONGEST_LIST = 12
 LONGEST_TEXT = 300
-SILENT_AFTER_SECONDS = 300
 FIVE_LINES = """\
 from observer_client import Observer
 
@@ -76,11 +74,14 @@ def figure(value: Any) -> str:
     if isinstance(value, float):
         return _decimal(value)
     if isinstance(value, str):
-        return SPELLED.get(value, value)
+        return SPELLED.get(value) or _short(value)
     if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, dict)) for item in value):
         shown = ", ".join(figure(item) for item in value[:LONGEST_LIST])
         return f"{shown}, … ({len(value)} in all)" if len(value) > LONGEST_LIST else shown or NOTHING
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _short(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
 
 
@@ -186,14 +187,6 @@ def length_of(session: TrainSession) -> timedelta:
 def latest(session: TrainSession, loss: str) -> float | str | None:
     """Return a session's latest loss, also one that was NaN or infinite."""
     return session.non_finite.get(loss, getattr(session, loss))
-
-
-@register.filter
-def silence(session: TrainSession) -> datetime | None:
-    """Since when a running session has been silent for longer than it announced."""
-    allowed = max(SILENT_AFTER_SECONDS, 3 * (session.expect_next_in or 0))
-    is_silent = session.status == SessionStatus.RUNNING and now() - session.last_seen > timedelta(seconds=allowed)
-    return session.last_seen if is_silent else None
 
 
 @register.filter

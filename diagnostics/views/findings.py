@@ -15,6 +15,8 @@ ISSUES_SHOWN = 200
 """Of each severity: beyond that nobody reads on, and the report as JSON has them all."""
 ISSUES_DRAWN = 40
 URGENT_ACTIONS = 3
+TITLES_SHOWN = 8
+"""Issues that the mark of an epoch names: in a large network thousands of layers may have one."""
 SEVERITIES = tuple(str(each) for each in IssueSeverity)
 
 
@@ -63,7 +65,9 @@ class Marker:
 
     @property
     def label(self) -> str:
-        return f"Epoch {self.epoch}: {', '.join(self.titles)}"
+        more = len(self.titles) - TITLES_SHOWN
+        shown = [*self.titles[:TITLES_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        return f"Epoch {self.epoch}: {', '.join(shown)}"
 
 
 @dataclass(frozen=True, slots=True)

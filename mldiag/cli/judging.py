@@ -52,7 +52,8 @@ def judge(data: bytes, policy: Policy) -> tuple[RecordedRun, Report]:
             hyperparameters=run.hyperparameters,
             environment=run.environment,
         )
-        return run, policy.diagnose(columns, run.tags)
+        ending = {"status": run.status, "reason": run.reason} if run.status else None
+        return run, policy.diagnose(replace(columns, ending=ending), run.tags)
 
 
 @contextmanager

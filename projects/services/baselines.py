@@ -27,8 +27,8 @@ def declare_baseline(
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     source, rest = _source(given)
     usual = checked_figures(name.strip(), rest)
-    if "/" in usual.name:
-        raise Refused("A baseline's name has no slash: it is part of an address.", "$.name")
+    if "/" in usual.name or not usual.name.isprintable():
+        raise Refused("A baseline's name is part of an address: without slashes and control characters.", "$.name")
     old = project.baselines.filter(name=usual.name).first()
     if old is None and project.baselines.count() >= MOST_BASELINES:
         raise Refused(f"A project has at most {MOST_BASELINES} baselines.", "$.name")

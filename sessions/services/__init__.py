@@ -6,7 +6,7 @@ from sessions.services.bulk import AT_ONCE, archive_sessions, delete_sessions, r
 from sessions.services.epochs import repack, store_epochs
 from sessions.services.history import metric_history
 from sessions.services.items import ItemResult, Status
-from sessions.services.lifecycle import finish, heartbeat, open_session, update_session
+from sessions.services.lifecycle import finish, heartbeat, note_silence, open_session, update_session
 from sessions.services.logs import store_logs
 from sessions.services.models import register_model
 
@@ -18,6 +18,7 @@ __all__ = [
     "delete_sessions",
     "finish",
     "heartbeat",
+    "note_silence",
     "metric_history",
     "open_session",
     "register_model",

@@ -182,7 +182,7 @@ def _write(session: TrainSession, new: dict[int, TrainStep], known: dict[int, _S
         session.duration_seconds = max(0.0, (moment - session.started).total_seconds())
     figures = ("epoch_count", *SUMMED, *LOSSES, "non_finite", "metrics", "duration_seconds")
     TrainSession.objects.filter(pk=session.pk).update(
-        last_seen=moment, **{name: getattr(session, name) for name in figures}
+        last_seen=moment, progressed=moment, **{name: getattr(session, name) for name in figures}
     )
 
 

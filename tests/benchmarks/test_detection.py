@@ -15,7 +15,7 @@ from benchmarks.detection.scenario import Part
 from diagnostics.engine import CHECKS, IssueCategory, IssueData, IssueSeverity, Run, diagnose
 
 BLANK = diagnose(Run.from_epochs([]))
-KINDS = {each.kind for each in SCENARIOS.values()}
+KINDS = {each.kind for each in (*HEALTHY, *FAULTS)}
 LEAKING = "memory leak/digits-mlp"
 
 
@@ -40,6 +40,12 @@ def test_every_kind_is_tuned_on_and_every_fault_held_out():
     parts = {kind: {each.part for each in SCENARIOS.values() if each.kind == kind} for kind in KINDS}
     assert all(Part.tuning in found for found in parts.values())
     assert all(Part.held_out in parts[each.kind] for each in FAULTS)
+
+
+def test_acceptance_has_every_fault_and_many_healthy_kinds_that_nothing_was_tuned_on():
+    wanted = [each for each in SCENARIOS.values() if each.part == Part.acceptance]
+    assert {each.kind for each in wanted if not each.healthy} == {each.kind for each in FAULTS}
+    assert len({each.kind for each in wanted if each.healthy}) >= 40
 
 
 def test_the_parts_share_no_workload():

@@ -39,10 +39,11 @@ def _own_errors_are_loud(request, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch, tmp_path):
-    for name in ("URL", "API_KEY", "PROJECT", "MODE", "QUIET"):
+    for name in ("URL", "API_KEY", "PROJECT", "MODE", "QUIET", "RUN_KEY", "RANKS_DIRECTORY"):
         monkeypatch.delenv(f"MLDIAG_{name}", raising=False)
     monkeypatch.setenv("MLDIAG_DIR", str(tmp_path / "runs"))
-    monkeypatch.delenv("RANK", raising=False)
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -133,6 +133,56 @@ def test_a_rate_in_a_tensor(observe):
     assert epochs(observer)[0]["learning_rate"] == 0.5
 
 
+def test_steps_go_on_when_the_optimizer_is_gone(observe):
+    optimizer = torch.optim.SGD(net().parameters(), lr=0.5)
+    observer = observe(optimizer=optimizer)
+    observer.step(0, 1.0)
+    del optimizer
+    gc.collect()
+    observer.step(1, 3.0)
+    observer.flush()
+    assert (epochs(observer)[0]["loss"]["n_batches"], epochs(observer)[0].get("learning_rate")) == (2, None)
+
+
+def test_an_optimizer_without_a_rate(observe):
+    optimizer = torch.optim.SGD(net().parameters(), lr=0.5)
+    del optimizer.param_groups[0]["lr"]
+    observer = observe(optimizer=optimizer)
+    observer.step(0, 1.0)
+    observer.flush()
+    assert epochs(observer)[0]["loss"]["n_batches"] == 1
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(lambda: torch.tensor([1.0, 3.0]), id="several elements"),
+        pytest.param(lambda: torch.tensor([2.0]), id="one element"),
+        pytest.param(lambda: torch.tensor(2.0, requires_grad=True) * 1, id="with a graph"),
+        pytest.param(lambda: torch.tensor(2), id="whole number"),
+        pytest.param(lambda: np.float32(2.0), id="NumPy"),
+        pytest.param(lambda: 2, id="int"),
+    ],
+)
+def test_a_loss_of_any_kind(observe, loss):
+    observer = observe()
+    for step in range(300):
+        observer.step(step, loss())
+    observer.flush()
+    assert (epochs(observer)[0]["loss"]["train_mean"], epochs(observer)[0]["loss"]["n_batches"]) == (2.0, 300)
+
+
+def test_a_step_keeps_no_tensor(observe):
+    weights = torch.ones(2, requires_grad=True)
+    loss = (weights * 2).sum()
+    made = weakref.ref(loss)
+    observer = observe()
+    observer.step(0, loss)
+    del loss
+    assert made() is None
+    assert len(observer._steps.fresh) == 1
+
+
 def test_a_rate_told_by_hand(observe):
     observer = observe()
     observer.step(0, 1.0, lr=0.125, grad_norm=torch.tensor(3.0), clipped=True)

@@ -80,7 +80,7 @@ def test_sigkill_loses_at_most_the_last_record(run, tmp_path, server):
 
 
 def test_an_uncaught_exception_is_recorded_and_printed_as_ever(run, tmp_path):
-    process = run("Observer()\nraise ValueError('no such label')", mode="offline")
+    process = run("observer = Observer()\nraise ValueError('no such label')", mode="offline")
     assert process.returncode == 1
     assert process.err.count("ValueError: no such label") == 1
     assert recorded(tmp_path, "ending")[0]["status"] == "crashed"

@@ -192,3 +192,20 @@ def test_workers_load_as_ever(observe):
     assert torch.cat([found for found, _ in observer.data(plain)]).equal(x)
     observer.step(0, 1.0)
     assert last(observer)["throughput"]["data_wait_steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps"),
+    [
+        pytest.param(0.001, phases.FEWEST_STEPS, id="short window"),
+        pytest.param(10.0, phases.QUICK_STEPS, id="long window"),
+    ],
+)
+def test_a_short_window_has_fewer_samples(observe, monkeypatch, seconds, steps):
+    monkeypatch.setattr(phases, "LONG_STEP", 10.0)
+    observer, model = observe(), net()
+    observer.register_model(model)
+    observer._signals.phases._budget = seconds * phases.SHARE_OF_TIME
+    train(observer, model, batches(phases.QUICK_STEPS + 4))
+    assert len(observer._signals.phases._samples) == steps
+    assert not observer._signals.phases._handles

@@ -132,6 +132,24 @@ def test_a_rate_holds_until_the_next():
     assert window.steps().learning_rate == [0.1, 0.1, 0.01, 0.01]
 
 
+@pytest.mark.parametrize(
+    ("losses", "mean"),
+    [
+        pytest.param([1.0, 2.0, 6.0], 3.0, id="all"),
+        pytest.param([1.0, None, 5.0], 3.0, id="one without"),
+        pytest.param([None, None, None], None, id="none"),
+        pytest.param([True, False, True], 2 / 3, id="truth values"),
+    ],
+)
+def test_steps_come_together(losses, mean):
+    window = Window(0, 200, started=0.0)
+    window.extend([1.0, 2.0, 3.0], losses, [4, None, 4], [None] * 3, [0.1, None, 0.2])
+    window.close()
+    assert window.loss().train_mean == (mean if mean is None else pytest.approx(mean))
+    assert (len(window), window.throughput().samples_processed) == (3, 8)
+    assert window.steps().learning_rate == [0.1, 0.1, 0.2]
+
+
 def test_an_empty_window_says_nothing():
     window = window_with([])
     assert (window.steps(), window.gradients(), window.throughput()) == (None, None, None)

@@ -97,6 +97,12 @@ def test_learns_anew_when_a_quarter_more_has_come_in(healthy, project, count, du
     assert versions == ([2, 1] if due else [1])
 
 
+def test_too_few_epochs_are_no_failure(healthy, project):
+    TrainStep.objects.filter(session__in=healthy(20), epoch__gt=2).delete()
+    assert services.learn_if_due(project.pk) is None
+    assert not LearnedNormal.objects.exists()
+
+
 def test_keeps_the_last_versions(healthy, project):
     healthy(20)
     for _ in range(anomaly.KEPT + 2):

@@ -44,4 +44,22 @@ def test_suppressed_issues_are_in_no_group():
 
 def test_a_group_is_as_grave_as_its_gravest():
     found = seen([issue(epoch_index=7), issue(layer="fc2", severity=IssueSeverity.critical, epoch_index=4, count=3)])
-    assert (found.severity, found.issue_count, found.epoch_index, found.layers) == ("critical", 4, 4, ["fc1", "fc2"])
+    assert (found.severity, found.issue_count, found.epoch_index, [*found.layers]) == ("critical", 4, 4, ["fc1", "fc2"])
+
+
+class Name(str):
+    """A layer's name that counts how often it is compared with another."""
+
+    compared = 0
+
+    def __eq__(self, other):
+        Name.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+def test_many_layers_are_not_compared_with_each_other(monkeypatch):
+    monkeypatch.setattr(Name, "compared", 0)
+    assert len(seen([issue(layer=Name(f"block{number}")) for number in range(1_000)]).layers) == 1_000
+    assert Name.compared < 10_000

@@ -8,7 +8,7 @@ from diagnostics import services
 from diagnostics.models import FoundIssue
 from diagnostics.problem_models import Activity, Occurrence, Problem
 from diagnostics.services import problems
-from diagnostics.services.problems import Person, problems_of, rates
+from diagnostics.services.problems import Person, problems_of, rates, updating
 from observer_client.record import Ending
 from sessions.models import SessionStatus
 from sessions.services import finish
@@ -214,3 +214,18 @@ def test_activity_tells_who(project):
         "mldiag found it for the first time",
         "alice commented",
     ]
+
+
+def test_what_is_merged_while_a_diagnosis_waits_leaves_nothing_behind(project, monkeypatch):
+    session = judge(make_session(project, 0), issue(layer="fc1"), issue(layer="conv1"))
+    target, other = Problem.objects.order_by("pk")
+    lock = updating.lock
+
+    def merged_first(projects):
+        problems.merge(target, [other], ALICE)
+        return lock(projects)
+
+    monkeypatch.setattr(updating, "lock", merged_first)
+    judge(session)
+    assert not Occurrence.objects.exists()
+    assert Problem.objects.unmerged().get().session_count == 0

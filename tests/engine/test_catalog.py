@@ -27,7 +27,7 @@ HEADINGS = ["What it does", "Why it matters", "How to fix it"]
 WHOLE = {"logs", "architecture", "profiler.per_layer", "layer_health.correlations"} | {
     name for name, *_ in CLASS_SERIES
 }
-WHOLE |= {"baseline.metric", "baseline.parameters"}
+WHOLE |= {"baseline.metric", "baseline.parameters", "ending.status", "ending.silent_seconds"}
 each_check = pytest.mark.parametrize("found", CHECKS.values(), ids=CHECKS)
 
 
@@ -101,6 +101,7 @@ def test_ids_of_the_catalogue():
         "class-imbalance", "input-scale", "padding-waste", "data-leakage", "gpu-underutilized", "gpu-memory-pressure",
         "input-bound", "slow-step", "fail-slow", "clipping-fraction", "amp-overflow",
         "anomalous-epoch", "batch-size-too-small", "batch-size-too-large",
+        "ranks-diverged", "rank-straggler", "crash", "run-went-silent",
     }  # fmt: skip
 
 

@@ -124,3 +124,9 @@ def test_gradients_are_kept(run, profile):
 @pytest.mark.parametrize("run", [kept(False), kept(None, True), kept(True, False), kept(False, False, True, False)])
 def test_gradients_are_reset(run, profile):
     assert found("missing-zero-grad", run, profile) == []
+
+
+@pytest.mark.parametrize(("norm", "fires"), [(0.1, True), (1e-4, True), (1e-9, False)])
+def test_a_gradient_too_small_for_single_precision_has_vanished(norm, fires):
+    stuck = layer(unchanged=True, norm=norm) | {"weight_norm": 3.0}
+    assert bool(found("parameters-not-updated", run_of(*[window({"a": GOOD, "b": stuck})] * 5))) is fires

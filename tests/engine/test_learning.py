@@ -236,3 +236,50 @@ def test_names_of_layers_tell_of_a_game():
     layers = network(linear("generator.0"), linear("discriminator.0"))
     assert found("not-learning", run_with(train=FLAT, architecture=layers)) == []
     assert found("not-learning", run_with(train=FLAT, architecture=network(linear("organ.0"), linear("critical"))))
+
+
+def struck(gradient, loss_at_once=2.0):
+    """A quiet run, thrown from 2 to 40 by what happens at step 45."""
+    losses = [2.3 - 0.005 * step for step in range(45)] + [loss_at_once] + [40.0] * 54
+    norms = [0.2 + 0.01 * (step % 5) for step in range(45)] + [gradient] + [0.2] * 54
+    return Run.from_epochs(
+        [
+            {
+                "epoch": at,
+                "loss": {"train_mean": sum(losses[10 * at : 10 * at + 10]) / 10},
+                "steps": {"loss_mean": losses[10 * at : 10 * at + 10], "grad_norm_max": norms[10 * at : 10 * at + 10]},
+            }
+            for at in range(10)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "fires"),
+    [
+        pytest.param(struck(2000.0), False, id="one huge gradient"),
+        pytest.param(struck(0.2), True, id="no such gradient"),
+        pytest.param(struck(10.0), True, id="a gradient of some size"),
+        pytest.param(struck(2000.0, loss_at_once=40.0), True, id="the loss was high already"),
+    ],
+)
+def test_what_one_step_did_is_no_learning_rate(run, fires):
+    assert bool(found("learning-rate-too-high", run)) is fires
+    assert fires or "single huge gradient" in held_back("learning-rate-too-high", run)[0]
+
+
+@pytest.mark.parametrize(
+    ("loop", "head", "fires"),
+    [
+        pytest.param({"losses_seen": 4, "cross_entropy": 4}, linear("head", 1000, out_features=4), True, id="known"),
+        pytest.param({"losses_seen": 4, "cross_entropy": 3}, linear("head", 1000, out_features=4), False, id="mixed"),
+        pytest.param({}, linear("head", 1000, out_features=4), False, id="not looked at"),
+        pytest.param(
+            {"losses_seen": 4, "cross_entropy": 4}, ("norm", "LayerNorm", 8, {}), False, id="no head that is a layer"
+        ),
+    ],
+)
+def test_classes_are_known_by_the_graph_of_the_loss(loop, head, fires):
+    rows = [{"epoch": at, "loop": loop, "steps": {"loss_mean": [30.0] * 10}} for at in range(2)]
+    run = Run.from_epochs(rows, architecture=network(linear("body", 1000, out_features=4), head))
+    assert bool(found("initial-loss", run)) is fires

@@ -183,3 +183,10 @@ def test_insight_of_an_empty_run_says_nothing():
     insight = diagnose(Run.from_epochs([])).sustainability.as_dict()
     zero = {name for name, value in insight.items() if value is not None and value != []}
     assert zero == {"wasted_epochs", "wasted_compute_pct"}
+
+
+@pytest.mark.parametrize(("profile", "held"), [("robust", True), ("guide", False)])
+def test_an_unusual_epoch_that_another_issue_explains_costs_nothing(profile, held):
+    report = diagnose(BAD, profile=profile)
+    assert ("anomalous-epoch" in {issue.check_id for issue in report.suppressed}) is held
+    assert ("anomalous-epoch" in {issue.check_id for issue in report.issues}) is not held

@@ -30,7 +30,8 @@ def test_bands_are_those_of_the_guide(score, name):
         (25088.4, "25,088"),
     ]
     + [(float("nan"), "NaN"), ("nan", "NaN"), ("-inf", "−∞"), (float("inf"), "∞"), ("Adam", "Adam"), ([1, 2], "1, 2")]
-    + [(list(range(20)), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … (20 in all)"), ({"a": [1]}, '{"a": [1]}')],
+    + [(list(range(20)), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … (20 in all)"), ({"a": [1]}, '{"a": [1]}')]
+    + [("x" * 300, "x" * 300), ("x" * 301, "x" * 300 + "…"), ({"a": "x" * 400}, '{"a": "' + "x" * 293 + "…")],
 )
 def test_writes_values(value, written):
     assert figure(value) == written

@@ -156,7 +156,7 @@ def test_a_baseline_is_declared_and_forgotten(as_alice, text, address, project):
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"value": ""}, "required"), ({"value": "0"}, "must not be 0"), ({"name": "a/b"}, "no slash")],
+    [({"value": ""}, "required"), ({"value": "0"}, "must not be 0"), ({"name": "a/b"}, "without slashes")],
 )
 def test_a_baseline_without_sense_is_refused(as_alice, address, fields, said):
     answer = as_alice.post(f"{address}/baselines", {"name": "digits", "metric": "accuracy", "value": "1", **fields})

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from diagnostics.problem_models import Problem, SavedSearch
+from diagnostics.problem_views import MOST_SEARCHES
 from diagnostics.services import mark_due, problems, work
 from diagnostics.services.problems import Person
 from sessions.models import TrainSession
@@ -261,6 +262,15 @@ def test_a_search_is_saved_used_and_forgotten(as_alice, text, triage):
     assert f'<a href="{path}?q=conv&amp;status=open">Convolutions</a>' in text(path)
     as_alice.post(f"/problems/searches/{SavedSearch.objects.get().pk}/delete", {"next": path})
     assert "Convolutions" not in text(path)
+
+
+def test_searches_are_limited(as_alice, alice, triage):
+    names = [f"search {number}" for number in range(MOST_SEARCHES)]
+    SavedSearch.objects.bulk_create(SavedSearch(project=triage, user=alice, name=name, query="") for name in names)
+    for name in ("one more", names[0]):
+        as_alice.post(f"/projects/{triage.pk}/problems/searches", {"name": name, "query": "q=new"})
+    assert SavedSearch.objects.count() == MOST_SEARCHES
+    assert SavedSearch.objects.get(query="q=new").name == names[0], "one that is there may still be replaced"
 
 
 def test_searches_are_ones_own(as_alice, bob, triage):

@@ -191,6 +191,21 @@ def test_very_many_issues_are_cut(text, project):
     assert "… and 30 more" in text(f"/sessions/{session.pk}")
 
 
+def test_very_many_settings_are_cut(text, project):
+    settings = {f"key{number}": "x" * 10_000 for number in range(1_000)}
+    shown = make_session(project, hyperparameters=settings)
+    page = text(f"/sessions/{shown.pk}")
+    assert "and 800 more, all in the" in page and len(page) < 200_000
+
+
+def test_the_mark_of_an_epoch_names_few_of_many_issues(text, project):
+    shown = make_session(project)
+    store_epochs(shown, [epoch(number, 0.5, 0.6) for number in range(1, 7)])
+    make_run(shown, *[EXPLOSION | {"layer_id": f"fc{number}"} for number in range(50)])
+    page = text(f"/sessions/{shown.pk}")
+    assert "Loss explosion (fc7), and 42 more" in page and "Loss explosion (fc8)" not in page
+
+
 def test_the_series_has_a_null_where_a_number_is_not_finite(as_alice, bad_run):
     series = as_alice.get(f"/sessions/{bad_run.pk}/series").json()
     assert series["epoch"] == [1, 2, 3, 4, 5, 6, 7]

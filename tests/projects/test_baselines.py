@@ -47,6 +47,7 @@ def test_lists_and_shows(alices, address):
         ("digits", [], "$"),
         ("x" * 101, {"value": 1}, "$.name"),
         ("  ", {"value": 1}, "$.name"),
+        ("a%00b", {"value": 1}, "$.name"),
     ],
 )
 def test_refuses(alices, address, name, body, path):

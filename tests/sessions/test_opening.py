@@ -95,6 +95,17 @@ def test_patch_merges_mappings(session, as_key):
     assert (body["name"], body["tags"]) == ("renamed", ["a"])
 
 
+@pytest.mark.parametrize("name", ["hyperparameters", "environment", "config"])
+def test_patches_do_not_pile_up_without_end(name, session, ingest, monkeypatch):
+    monkeypatch.setattr(lifecycle, "MAX_MERGED_BYTES", 250)
+    texts = [{name: {f"key{number}": "x" * 100}} for number in range(3)]
+    answers = [ingest.patch(f"/api/sessions/{session.key}", text, format="json") for text in texts]
+    assert [answer.status_code for answer in answers] == [200, 200, 400]
+    assert answers[-1].json()["path"] == f"$.{name}"
+    session.refresh_from_db()
+    assert {"key0", "key1"} <= getattr(session, name).keys() and "key2" not in getattr(session, name)
+
+
 def test_a_non_finite_hyperparameter_is_spelled(session, as_key):
     answer = as_key(KeyKind.FULL).patch(
         f"/api/sessions/{session.key}", '{"hyperparameters": {"clip": Infinity}}', content_type="application/json"

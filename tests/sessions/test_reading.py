@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from sessions.models import SessionLog, TrainSession, TrainStep
+from sessions.serializers import EpochPages
 from sessions.services import store_epochs
 from tests.conftest import epoch_record
 
@@ -42,6 +43,20 @@ def test_epochs_come_in_pages(reader, session):
     second = reader.get(first["next"]).json()
     assert [each["epoch"] for each in first["results"] + second["results"]] == [1, 2, 3]
     assert (first["previous"], second["next"]) == (None, None)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 500])
+@pytest.mark.parametrize("most", [0, 400, 700, 10**6])
+def test_pages_of_large_epochs_end_early_and_lose_nothing(reader, session, monkeypatch, most, size):
+    monkeypatch.setattr(EpochPages, "most_characters", most)
+    store_epochs(session, [json.dumps(epoch_record(number)).encode() for number in range(4, 13)])
+    address, found = f"/api/sessions/{session.key}/epochs?page_size={size}", []
+    while address:
+        answer = reader.get(address)
+        assert len(answer.json()["results"]) == 1 or len(answer.content) < most + 400
+        found += [each["epoch"] for each in answer.json()["results"]]
+        address = answer.json()["next"]
+    assert found == list(range(1, 13))
 
 
 def test_a_session_without_epochs_has_an_empty_page(reader, session):
@@ -89,7 +104,7 @@ def many(session):
     [
         pytest.param("/api/sessions?page_size=500", 4, id="sessions"),
         pytest.param("/api/sessions/{key}", 3, id="a session"),
-        pytest.param("/api/sessions/{key}/epochs?page_size=500", 5, id="epochs"),
+        pytest.param("/api/sessions/{key}/epochs?page_size=500", 6, id="epochs"),
         pytest.param("/api/sessions/{key}/logs?page_size=500", 5, id="logs"),
     ],
 )

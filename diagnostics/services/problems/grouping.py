@@ -43,7 +43,8 @@ def gravest(severities: Iterable[str]) -> str:
 
 @dataclass(slots=True)
 class Seen:
-    """A problem as one diagnosis shows it. ``layers`` are distinct, in the order of the report."""
+    """A problem as one diagnosis shows it. ``layers`` are distinct, in the order of the report: a dictionary, since a
+    network may have many thousands."""
 
     check_id: str
     pattern: str
@@ -53,21 +54,21 @@ class Seen:
     caused_by: str = ""
     issue_count: int = 0
     epoch_index: int | None = None
-    layers: list[str] = field(default_factory=list)
+    layers: dict[str, None] = field(default_factory=dict)
 
     def add(self, issue: IssueData) -> None:
         self.severity = gravest((self.severity, str(issue.severity)))
         self.issue_count += issue.count
         self.epoch_index = _first(self.epoch_index, issue.epoch_index)
-        if issue.layer_id and issue.layer_id not in self.layers:
-            self.layers.append(issue.layer_id)
+        if issue.layer_id:
+            self.layers.setdefault(issue.layer_id)
 
     def absorb(self, other: Seen) -> None:
         """Add what the same diagnosis shows of a problem that was merged into this one."""
         self.severity = gravest((self.severity, other.severity))
         self.issue_count += other.issue_count
         self.epoch_index = _first(self.epoch_index, other.epoch_index)
-        self.layers += [layer for layer in other.layers if layer not in self.layers]
+        self.layers |= other.layers
 
     @property
     def fingerprint(self) -> str:

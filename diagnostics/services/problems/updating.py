@@ -16,7 +16,7 @@ from django.utils.timezone import now
 
 from diagnostics.engine import IssueData
 from diagnostics.problem_models import Act, Activity, Coverage, Occurrence, Problem, Status, Substatus
-from diagnostics.services.problems.grouping import LAYERS_KEPT, Seen, grouped, seen
+from diagnostics.services.problems.grouping import LAYERS_KEPT, Seen, fingerprint, grouped, seen
 from diagnostics.services.problems.history import past
 from diagnostics.services.problems.standing import Marks, standing
 from projects.models import Project
@@ -46,15 +46,16 @@ def note_findings(session: TrainSession, issues: Iterable[IssueData], checks: Co
     is_complete = session.status == SessionStatus.FINISHED
     groups = grouped(issues)
     news = _cover(session, sorted(checks), is_complete=is_complete)
-    before = {each.problem_id: each for each in Occurrence.objects.filter(session=session.pk)}
+    before = _shown_before(session)
     if not groups and not before and not (news and is_complete):
         return
     if not news and not _differs(before, _sightings(session, groups, _known(session, groups))):
         return
     project = lock([session.project_id])[session.project_id]
-    problems = _known(session, groups)
-    if missing := [found for key, several in groups.items() if (found := seen(several)).fingerprint not in problems]:
-        _make(session, missing)
+    # Somebody may have merged problems until the lock was free, which moves what the session showed before.
+    before, problems = _shown_before(session), _known(session, groups)
+    if missing := [several for key, several in groups.items() if fingerprint(*key) not in problems]:
+        _make(session, [seen(several) for several in missing])
         problems = _known(session, groups)
     sightings = _sightings(session, groups, problems)
     _store(session, before, sightings)
@@ -71,6 +72,10 @@ def refresh_project(project: Project) -> None:
     """Work out all problems of a project anew, after sessions were deleted. Only inside that transaction."""
     locked = lock([project.pk])[project.pk]
     Activity.objects.bulk_create(refresh(locked, Problem.objects.unmerged().filter(project=project.pk)))
+
+
+def _shown_before(session: TrainSession) -> dict[int, Occurrence]:
+    return {each.problem_id: each for each in Occurrence.objects.filter(session=session.pk)}
 
 
 def _cover(session: TrainSession, checks: list[str], *, is_complete: bool) -> bool:
@@ -101,7 +106,7 @@ def _open(project_id: int) -> QuerySet[Problem]:
 
 def _known(session: TrainSession, groups: dict[tuple[str, str], list[IssueData]]) -> dict[str, Problem]:
     """Return the problems of these groups by fingerprint; a merged one is that which it became part of."""
-    wanted = [seen(several).fingerprint for several in groups.values()]
+    wanted = [fingerprint(*key) for key in groups]
     rows = Problem.objects.filter(project=session.project_id, fingerprint__in=wanted).select_related("merged_into")
     return {row.fingerprint: row.merged_into or row for row in rows}
 
@@ -135,8 +140,8 @@ def _sightings(
 ) -> Sightings:
     """Return what the session shows of each problem, without the layers that somebody muted."""
     found: dict[int, Seen] = {}
-    for several in groups.values():
-        problem = problems.get(seen(several).fingerprint)
+    for key, several in groups.items():
+        problem = problems.get(fingerprint(*key))
         # One not made yet stands for itself: any difference will do.
         muted = problem.muted_layers if problem else []
         heard = [issue for issue in several if issue.layer_id not in muted]
@@ -159,7 +164,7 @@ def _occurrence(session: TrainSession, problem_id: int, found: Seen) -> Occurren
         issue_count=found.issue_count,
         epoch_index=found.epoch_index,
         layer_count=len(found.layers),
-        layers=found.layers[:LAYERS_KEPT],
+        layers=list(found.layers)[:LAYERS_KEPT],
     )
 
 

@@ -1,0 +1,9 @@
+"""The acceptance part: models, data and faults that no threshold was tuned on, and public logs."""
+
+from __future__ import annotations
+
+from benchmarks.detection.acceptance.faults import FAULTS
+from benchmarks.detection.acceptance.healthy import HEALTHY
+from benchmarks.detection.scenario import Scenario
+
+SCENARIOS: tuple[Scenario, ...] = (*HEALTHY, *FAULTS)

@@ -8,6 +8,7 @@ import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.curves import Floats, ratio
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -36,7 +37,7 @@ def high_loss_variance(run: Run, limits: DiagnosticThresholds) -> Iterator[Findi
     of the loss of guessing where the number of classes is known. It takes the trend within the epoch out where step
     series show it, and leaves out the first epoch, in which the loss falls by design. A single noisy epoch is
     information, two in a row are a warning, unless the mean falls all the same: then the batches are small, but they
-    do their work.
+    do their work. In adversarial and reinforcement training it is information.
 
     ## Why it matters
     Gradients of such batches point into different directions. Steps undo each other, and progress is slow or luck.
@@ -64,6 +65,7 @@ def high_loss_variance(run: Run, limits: DiagnosticThresholds) -> Iterator[Findi
 
 
 @high_loss_variance.robust
+@mild_in_games
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     findings = list(high_loss_variance.rule(run, limits))
     if not findings:

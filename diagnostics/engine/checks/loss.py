@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.curves import Floats, Ints, noise, ratio
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -81,7 +82,8 @@ def loss_explosion(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     Compares the mean training loss of each epoch with that of the epoch before. The robust profile also asks that
     the jump is larger than the noise before it (six standard errors) and takes back at least half of what had been
     gained, which a warm restart on a small loss does not. It judges losses at or below zero too, by their range:
-    there the jump has to take back everything that had been gained.
+    there the jump has to take back everything that had been gained. It is
+    information in adversarial and reinforcement training, whose loss is no measure of progress.
 
     ## Why it matters
     A loss that doubles within one epoch seldom comes back by itself. The weights were thrown far from where they
@@ -102,6 +104,7 @@ def loss_explosion(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 
 @loss_explosion.robust
+@mild_in_games
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     loss = run.column(TRAIN).values
     below = np.flatnonzero(loss[:-1] <= 0) + 1

@@ -10,6 +10,7 @@ from diagnostics.engine.checks.loss import TRAIN, descent_before, doubt, event_a
 from diagnostics.engine.checks.spikes import lone_gradient
 from diagnostics.engine.checks.start import blow_up, first_steps
 from diagnostics.engine.curves import Floats, rise_p_value
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -36,6 +37,7 @@ def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[F
     guessing or more without coming down, one that fell, jumped back by more than a tenth of its way and stayed there,
     or swings that are larger than noise and than a fifth of the descent. What begins with a single huge gradient, a
     hundred times the usual at a step whose loss is as usual, is the fault of that step and not of the rate.
+    Of adversarial and reinforcement training it says no more than information.
 
     ## Why it matters
     Each step overshoots the valley it should go down into. Progress is lost as fast as it is made, or for good.
@@ -55,6 +57,7 @@ def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[F
 
 
 @learning_rate_too_high.robust
+@mild_in_games
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     signs = (_blown_up, _thrown, _far_above_chance, _relapse, _swings)
     found = next((said for sign in signs if (said := sign(run, limits)) is not None), None)

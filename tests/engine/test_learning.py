@@ -193,6 +193,28 @@ def test_severity_of_clipping(run, severity):
     assert [str(issue.severity) for issue in found("clipping-fraction", run)] == [severity]
 
 
+def begun(first, means):
+    rows = [{"loss": {"train_mean": mean}} for mean in means]
+    rows[0]["steps"] = {"loss_mean": [first, *[means[0]] * 11]}
+    return Run.from_epochs(rows, hyperparameters={"loss": "cross_entropy", "num_classes": 10})
+
+
+@pytest.mark.parametrize(
+    ("run", "fires"),
+    [
+        pytest.param(
+            begun(2.3, [12.0, 6.0, 2.4, 2.3, 2.3, 2.3, 1.9, 1.6, 1.5]), True, id="thrown, and rests at guessing"
+        ),
+        pytest.param(begun(12.0, [12.0, 6.0, 2.4, 2.3, 2.3, 2.3, 1.9, 1.6, 1.5]), False, id="began so high"),
+        pytest.param(begun(2.3, [12.0, 6.0, 1.5, 1.0, 0.8, 0.7, 0.6]), False, id="learns after it"),
+        pytest.param(begun(2.3, [2.4, 2.3, 2.3, 2.3, 2.3, 2.3, 2.3]), False, id="never thrown"),
+    ],
+)
+def test_thrown_to_the_loss_of_guessing(run, fires):
+    said = [issue.description for issue in found("learning-rate-too-high", run) if "rests at" in issue.description]
+    assert bool(said) is fires
+
+
 def thrown(peak, end, start=2.3):
     means = [start, peak, *[end] * 6]
     rows = [

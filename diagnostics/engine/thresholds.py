@@ -290,7 +290,6 @@ class DiagnosticThresholds:
         0.05, "Improvement since the start that shows learning; a flat end after it is convergence."
     )
     noisy_progress_pct: float = share(0.05, "Fall of the mean loss within two epochs that noise does not hinder.")
-    kept_gain_pct: float = share(0.75, "Part of the best gain so far that a run keeps if noise does it no harm.")
     chance_margin_pct: float = share(0.05, "Way from the accuracy of guessing to certainty that shows learning.")
     known_task_pct: float = share(
         0.5, "Part of the loss of guessing (ln of the number of classes) below which a run begins with a trained model."

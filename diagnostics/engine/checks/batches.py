@@ -37,7 +37,7 @@ def high_loss_variance(run: Run, limits: DiagnosticThresholds) -> Iterator[Findi
     zero makes every spread look large, so the robust profile compares with at least a quarter of the first loss, or of
     the loss of guessing where the number of classes is known. It takes the trend within the epoch out where step series
     show it, and leaves out the first epoch, in which the loss falls by design. A single noisy epoch is information, two
-    in a row are a warning, unless the mean falls all the same, or the run keeps most of what it has gained: then the
+    in a row are a warning, unless the mean falls all the same, or the run keeps what it has gained: then the
     batches are small, or their samples differ, but they do their work. A run of one epoch is judged by the jitter
     around its curve. In adversarial and reinforcement training it is information.
 
@@ -96,15 +96,16 @@ def _progresses(run: Run, row: int, limits: DiagnosticThresholds) -> bool:
 
 
 def _keeps_its_gain(run: Run, limits: DiagnosticThresholds) -> bool:
-    """Return whether the run has learned, and ends with most of what it ever had gained.
+    """Return whether the run has learned, and never gave back more than a tenth of what it had gained.
 
     Mixed-up samples and targets with heavy-tailed noise spread the losses for good; it costs nothing as long as the
     mean does not give back what it won.
     """
     loss = run.column(TRAIN)
     known = loss.values[loss.finite]
-    best, end = float(known[0] - known.min()), float(known[0] - np.median(known[-3:]))
-    return best > limits.stuck_improvement_pct * abs(float(known[0])) and end > limits.kept_gain_pct * best
+    best = float(known[0] - known.min())
+    lost = float(np.max(known - np.minimum.accumulate(known)))
+    return best > limits.stuck_improvement_pct * abs(float(known[0])) and lost <= limits.divergence_descent_pct * best
 
 
 def share_of_scale(run: Run, limits: DiagnosticThresholds) -> Floats:

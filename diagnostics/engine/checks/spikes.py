@@ -146,7 +146,8 @@ def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     where the number of classes is known, the batch also did worse than guessing, by a fifth. Hard batches late in the
     training of a good model do not reach that. The first of several spikes is described, with the steps it took the
     loss to come back. In adversarial and reinforcement training it is information for the robust profile: there the
-    loss is no measure of progress. The idea is that of the skipped steps of OLMo and PaLM (Chowdhery et al., 2022, section 5.1).
+    loss is no measure of progress. The idea is that of the skipped steps of OLMo and PaLM (Chowdhery et al., 2022,
+    section 5.1).
 
     ## Why it matters
     A model that had learned something met a batch that it does worse on than one that knows nothing, or a step before

@@ -30,10 +30,14 @@ _BEGUN_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _GAME = re.compile(
-    r"adversari|discriminator|\b(w|dc|style|cycle|info|big)?gan\b|\bcritic\b|\bactor_?critic|policy_?gradient|reinforce\b"
-    r"|\b(ppo|dqn|grpo|sac|td3|rlhf)\b",
+    r"adversari|discriminator|\b(w|dc|style|cycle|info|big)?gan\b|\bcritic\b|\bactor[-_ ]?critic|\breinforce\b"
+    r"|\b(ppo|dqn|ddqn|grpo|sac|td3|ddpg|a2c|a3c|trpo|rlhf)\b|reinforcement|policy[- ]?(gradient|loss)"
+    r"|\bq[-_ ]?(learning|network)|\btd[- ]?(target|error|lambda)|\bgae[- ]?lambda|replay[- ]?(buffer|memory)"
+    r"|epsilon[- ]?(greedy|decay)|\brollouts?\b|target[- ]?(network[- ]?)?update|\bnum[- ]?envs\b|\benv[- ]?id\b"
+    r"|\bgym(nasium)?\b|\batari\b|\bmujoco\b|cart[- ]?pole|lunar[- ]?lander|mountain[- ]?car|half[- ]?cheetah",
     re.IGNORECASE,
 )
+_REWARD = re.compile(r"(^|[._/])(mean_|episode_|avg_)?(return|returns|reward|rewards)(_mean)?$", re.IGNORECASE)
 _OBSERVED_KINDS = ("losses_seen", "cross_entropy", "binary_cross_entropy", "squared_error")
 _OBSERVED = "the loss, a cross-entropy or squared error by its graph,"
 _PLANNED = ("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "total_epochs")
@@ -98,10 +102,18 @@ def trained_before(run: Run) -> str | None:
 
 def game_of(run: Run) -> str | None:
     """Return the word by which the run tells of players that train against each other, or for a reward: their loss says
-    who is ahead, not how good they are, and need not fall. None if there is none."""
+    who is ahead, not how good they are, and need not fall. None if there is none.
+
+    In reinforcement learning the targets are the agent's own, and move with it: the loss measures how much there is to
+    be surprised at, and grows when the agent finds something new (Sutton and Barto, Reinforcement Learning, 2018,
+    section 11.2). What it learns shows in a return or reward, so that a metric of this name tells of it, too.
+    """
     layers = {part for name in run.blueprint.types for part in name.split(".")}
     found = _GAME.search(told_of(run).replace("_", " ")) or _GAME.search(" ".join(sorted(layers)))
-    return found.group() if found else None
+    if found is not None:
+        return found.group()
+    earned = (name.removeprefix("loss.val.").removeprefix("val_") for name in run.names if name.startswith("loss.val."))
+    return next((name for name in sorted(earned) if _REWARD.search(name)), None)
 
 
 def _word(pattern: re.Pattern[str], run: Run) -> str | None:

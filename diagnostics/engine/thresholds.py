@@ -139,6 +139,7 @@ class DiagnosticThresholds:
     class_support: int = count(10, "samples", "Samples of a class below which its recall is chance.")
     class_accuracy: float = share(0.5, "Accuracy of all classes below which nothing was learned well yet.")
     class_p_value: float = share(0.001, "Binomial p-value of a recall so low if the class were like all others.")
+    class_vocabulary: int = count(100, "classes", "Classes above which a model that embeds words predicts words.")
     class_epochs: int = count(3, "epochs", "Epochs before a class that is not learned yet counts as ignored.")
 
     # Checks beyond the guide: updates.
@@ -224,6 +225,9 @@ class DiagnosticThresholds:
         1e-5, "norm", "Gradient norm of a layer that is far behind the strongest one, below which it hardly learns."
     )
     vanishing_gradient_share: float = share(1e-4, "The same over the gradient norm of the strongest layer.")
+    partly_trained_pct: float = share(
+        0.5, "Part of the parameters of trained layers below which only parts are trained."
+    )
     shrunk_weights_pct: float = share(
         0.01, "Norm of a layer's weights, of the largest it was, that weight decay alone leaves."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
+from inspect import unwrap
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -34,6 +35,7 @@ def _in_order() -> list[str]:
 
 def _read_by(function: Any, seen: set[Any]) -> set[str]:
     """Return the thresholds named in a function and in the engine's functions that it calls."""
+    function = unwrap(function)
     if not isinstance(function, FunctionType) or function in seen:
         return set()
     seen.add(function)

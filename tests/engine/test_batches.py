@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
 from diagnostics.engine import Run
@@ -81,3 +84,39 @@ def test_hard_sample_late_in_training_is_held_back():
     run = run_with(train=[2.3, 0.5, 0.01], largest=[3.0, 2.0, 0.4])
     assert "first epoch" in held_back("gradient-instability", run)[0]
     assert found("gradient-instability", run) == []
+
+
+def one_epoch(losses, largest=None):
+    """Return a run of one epoch of these losses."""
+    mean, std = float(np.mean(losses)), float(np.std(losses))
+    loss = {"train_mean": mean, "train_std": std, "train_max": largest or max(losses), "n_batches": len(losses)}
+    return Run.from_epochs([{"loss": loss, "steps": {"loss_mean": list(losses), "loss_max": list(losses)}}])
+
+
+FALLING = [2.0 * math.exp(-step / 12) + 0.05 for step in range(100)]
+JUMPING = [0.2 if step % 3 else 3.0 for step in range(100)]
+
+
+@pytest.mark.parametrize(("losses", "fires"), [(FALLING, False), (JUMPING, True)], ids=["falling", "jumping"])
+def test_one_epoch_is_judged_around_its_curve(losses, fires):
+    assert bool(found("high-loss-variance", one_epoch(losses))) is fires
+    assert found("high-loss-variance", one_epoch(losses), "guide")
+
+
+@pytest.mark.parametrize(("largest", "fires"), [(2.05, False), (9.0, True)], ids=["the first step", "a wild batch"])
+def test_first_steps_of_one_epoch_are_no_spike(largest, fires):
+    losses = [2.05, 2.0, 1.5, 0.9, *[0.01] * 196]
+    assert bool(found("gradient-instability", one_epoch(losses, largest))) is fires
+
+
+@pytest.mark.parametrize(
+    ("train", "severity"),
+    [
+        pytest.param([2.0, 1.2, 0.7, 0.6, 0.61, 0.6, 0.61], "info", id="keeps what it gained"),
+        pytest.param([2.0, 1.2, 0.7, 1.3, 1.4, 1.5, 1.5], "warning", id="loses it again"),
+        pytest.param([2.0, 1.99, 2.0, 1.98, 2.0, 1.99, 2.0], "warning", id="gains nothing"),
+    ],
+)
+def test_noise_without_consequence_is_information(train, severity):
+    (issue,) = found("high-loss-variance", run_with(train=train, std=[1.6] * 7))
+    assert issue.severity == severity

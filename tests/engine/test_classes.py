@@ -98,3 +98,22 @@ def test_packed_counts_are_judged_alike():
     counts = ClassCounts(support=[40, 160], predicted=[0, 200], correct=[0, 155])
     run = Run.from_packed([pack(Epoch(epoch=number, classes={"val": counts})) for number in range(3)])
     assert len(found(CHECK, run)) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "told", "reported"),
+    [
+        pytest.param(
+            [(40, 0, 0), (160, 200, 155)], {"loss": "cross_entropy", "num_classes": 30}, 0, id="alphabet told"
+        ),
+        pytest.param([(40, 0, 0), (160, 200, 155)], {"loss": "cross_entropy", "num_classes": 2}, 1, id="other classes"),
+        pytest.param([(40, 0, 0)] + [(40, 40, 38)] * 120, {}, 0, id="a vocabulary"),
+        pytest.param([(40, 0, 0)] + [(40, 40, 38)] * 12, {}, 1, id="a few classes of words"),
+    ],
+)
+def test_a_vocabulary_is_no_set_of_classes(counts, told, reported):
+    support, predicted, correct = (list(each) for each in zip(*counts, strict=True))
+    embedding = ("embed", "Embedding", 100, {"category": "embedding", "num_embeddings": 30})
+    epoch = {"classes": {"val": {"support": support, "predicted": predicted, "correct": correct}}}
+    run = Run.from_epochs([epoch] * 3, architecture=network(embedding), hyperparameters=told)
+    assert len(found(CHECK, run)) == reported

@@ -9,6 +9,7 @@ import pytest
 from diagnostics.engine import Run
 from tests.engine.tools import BOTH, found, held_back, linear, network
 
+WEIGHT_NORM = ("conv.parametrizations.weight", "_WeightNorm", 20, {"category": "normalization"})
 NORM = ("norm", "BatchNorm1d", 20, {"category": "normalization"})
 
 
@@ -35,6 +36,7 @@ TEN_CLASSES = {"loss": "cross_entropy", "num_classes": 10}
         pytest.param(fed({"mean": -40.0, "std": 1.0}), id="shifted"),
         pytest.param(fed(LARGE, first_loss=90.0, hyperparameters=TEN_CLASSES), id="loss above guessing"),
         pytest.param(fed(LARGE, architecture=network(linear("fc"), NORM)), id="normalized too late"),
+        pytest.param(fed(LARGE, architecture=network(WEIGHT_NORM, linear("fc"))), id="normalized weights"),
     ],
 )
 def test_large_inputs(run, profile):

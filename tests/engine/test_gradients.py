@@ -49,6 +49,31 @@ def test_one_window_is_no_explosion():
     assert "last" in held_back("exploding-gradients", run)[0]
 
 
+def partly(trained, conv1, fc1):
+    """Return a run whose layers hold 1000 parameters, of which so many are trained."""
+    layers = network(conv("conv1", 500), linear("fc1", 500))
+    for each in layers["layers"].values():
+        each["trainable"] = True
+    health = [{"conv1": a, "fc1": b} for a, b in zip(grads(*[conv1] * 3), grads(*[fc1] * 3), strict=True)]
+    return Run.from_epochs(
+        [{"layer_health": {"layers": each}} for each in health],
+        architecture={**layers, "total_parameters": 1000, "trainable_parameters": trained},
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "layers"),
+    [
+        pytest.param(partly(60, 0.2, 2e-9), [], id="biases, the signal passes"),
+        pytest.param(partly(60, 0.2, 2e-6), [], id="biases, a little"),
+        pytest.param(partly(60, 2e-9, 0.2), ["conv1"], id="biases, nothing arrives"),
+        pytest.param(partly(1000, 0.2, 2e-9), ["fc1"], id="all weights"),
+    ],
+)
+def test_layers_that_train_in_part(run, layers):
+    assert [layer for layer, _ in told("vanishing-gradients", run)] == layers
+
+
 def test_layer_far_behind_the_strongest_is_named():
     run = health(conv1=grads(2e-6, 2e-6, 2e-6), fc1=grads(0.4, 0.4, 0.4))
     assert told("vanishing-gradients", run) == [("conv1", "warning")]

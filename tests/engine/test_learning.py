@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diagnostics.engine import DiagnosticThresholds, Run
+from diagnostics.engine.task import game_of
 from tests.engine.tools import BOTH, found, held_back, linear, network, run_with
 
 CLASSES = {"loss": "cross_entropy", "num_classes": 10}
@@ -192,6 +193,28 @@ def test_severity_of_clipping(run, severity):
     assert [str(issue.severity) for issue in found("clipping-fraction", run)] == [severity]
 
 
+def begun(first, means):
+    rows = [{"loss": {"train_mean": mean}} for mean in means]
+    rows[0]["steps"] = {"loss_mean": [first, *[means[0]] * 11]}
+    return Run.from_epochs(rows, hyperparameters={"loss": "cross_entropy", "num_classes": 10})
+
+
+@pytest.mark.parametrize(
+    ("run", "fires"),
+    [
+        pytest.param(
+            begun(2.3, [12.0, 6.0, 2.4, 2.3, 2.3, 2.3, 1.9, 1.6, 1.5]), True, id="thrown, and rests at guessing"
+        ),
+        pytest.param(begun(12.0, [12.0, 6.0, 2.4, 2.3, 2.3, 2.3, 1.9, 1.6, 1.5]), False, id="began so high"),
+        pytest.param(begun(2.3, [12.0, 6.0, 1.5, 1.0, 0.8, 0.7, 0.6]), False, id="learns after it"),
+        pytest.param(begun(2.3, [2.4, 2.3, 2.3, 2.3, 2.3, 2.3, 2.3]), False, id="never thrown"),
+    ],
+)
+def test_thrown_to_the_loss_of_guessing(run, fires):
+    said = [issue.description for issue in found("learning-rate-too-high", run) if "rests at" in issue.description]
+    assert bool(said) is fires
+
+
 def thrown(peak, end, start=2.3):
     means = [start, peak, *[end] * 6]
     rows = [
@@ -230,6 +253,40 @@ def test_of_a_game_no_loss_need_fall(told):
     ):
         assert found(check_id, run) == []
     assert found("loss-divergence", run, "guide")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"algorithm": "policy gradient"},
+        {"method": "Q-learning"},
+        {"replay_buffer": 10_000},
+        {"epsilon_greedy": 0.1},
+        {"env_id": "Acrobot-v1"},
+        {"environment": "CartPole-v1"},
+        {"target": "td_target"},
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_jumps_in_a_game_are_information(told):
+    jumps = [0.4, 0.1, 0.1, 1.4, 1.5, 1.4, 1.5, 1.4]
+    for check_id in ("loss-explosion", "learning-rate-too-high"):
+        severities = {issue.severity for issue in found(check_id, run_with(train=jumps, hyperparameters=told))}
+        assert severities == {"info"}
+        assert "info" not in {issue.severity for issue in found(check_id, run_with(train=jumps))}
+
+
+@pytest.mark.parametrize(
+    ("metric", "is_game"), [("val_return", True), ("mean_reward", True), ("val_acc", False), ("val_returned", False)]
+)
+def test_a_reward_tells_of_a_game(metric, is_game):
+    run = Run.from_epochs([{"loss": {"train_mean": 1.0, "val": {metric: 0.5}}}])
+    assert bool(game_of(run)) is is_game
+
+
+@pytest.mark.parametrize("told", [{"env": "production"}, {"target": "rewards.csv"}, {"optimizer": "AdamW"}])
+def test_words_that_tell_of_no_game(told):
+    assert game_of(run_with(train=[1.0], hyperparameters=told)) is None
 
 
 def test_names_of_layers_tell_of_a_game():

@@ -93,6 +93,19 @@ def test_what_comes_back_is_no_explosion(train):
     assert found("loss-explosion", run_with(train=train, **columns)) == []
 
 
+@pytest.mark.parametrize(
+    ("after", "severity"),
+    [
+        pytest.param([2.0, 1.2, 1.0], "info", id="half won back"),
+        pytest.param([2.4, 2.3, 2.2], "critical", id="stays"),
+        pytest.param([2.4, 2.3, 2.2, 1.2], "critical", id="too late"),
+    ],
+)
+def test_explosion_that_is_won_back_is_information(after, severity):
+    (issue,) = found("loss-explosion", run_with(train=[2.0, 1.4, 0.9, 2.5, *after]))
+    assert issue.severity == severity
+
+
 def test_explosion_follows_its_threshold():
     run = run_with(train=[1.0, 2.5])
     assert found("loss-explosion", run, limits=DiagnosticThresholds(loss_explosion_ratio=3.0)) == []
@@ -130,6 +143,11 @@ CONVERGED = [2.3, 1.2, 0.6, 0.31, 0.301, 0.3, 0.2995]
     ("columns", "reason"),
     [
         pytest.param({"train": CONVERGED}, "converged", id="converged"),
+        pytest.param(
+            {"train": [0.61, 0.605, 0.607], "hyperparameters": {"pretrained": True}},
+            "trained model",
+            id="short and tuned",
+        ),
         pytest.param({"train": [1.0, 1.5, 2.0]}, "rises", id="rising"),
         pytest.param(
             {"train": [0.13, 0.128, 0.129, 0.1285, 0.128], "accuracy": [0.95] * 5}, "trained model", id="tuned"

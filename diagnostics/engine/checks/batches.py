@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
-from diagnostics.engine.curves import Floats, ratio
+from diagnostics.engine.checks.start import first_steps
+from diagnostics.engine.curves import Floats, noise, ratio
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -32,11 +34,12 @@ def high_loss_variance(run: Run, limits: DiagnosticThresholds) -> Iterator[Findi
 
     ## What it does
     Compares the standard deviation of an epoch's batch losses with their mean; above one half is a lot. A loss near
-    zero makes every spread look large, so the robust profile compares with at least a quarter of the first loss, or
-    of the loss of guessing where the number of classes is known. It takes the trend within the epoch out where step
-    series show it, and leaves out the first epoch, in which the loss falls by design. A single noisy epoch is
-    information, two in a row are a warning, unless the mean falls all the same: then the batches are small, but they
-    do their work.
+    zero makes every spread look large, so the robust profile compares with at least a quarter of the first loss, or of
+    the loss of guessing where the number of classes is known. It takes the trend within the epoch out where step series
+    show it, and leaves out the first epoch, in which the loss falls by design. A single noisy epoch is information, two
+    in a row are a warning, unless the mean falls all the same, or the run keeps what it has gained: then the
+    batches are small, or their samples differ, but they do their work. A run of one epoch is judged by the jitter
+    around its curve. In adversarial and reinforcement training it is information.
 
     ## Why it matters
     Gradients of such batches point into different directions. Steps undo each other, and progress is slow or luck.
@@ -64,6 +67,7 @@ def high_loss_variance(run: Run, limits: DiagnosticThresholds) -> Iterator[Findi
 
 
 @high_loss_variance.robust
+@mild_in_games
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     findings = list(high_loss_variance.rule(run, limits))
     if not findings:
@@ -79,7 +83,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = "the loss falls within the first epoch, which spreads it"
         elif not noisy[row]:
             found.suppressed = f"against the scale of the run's loss the spread is {share[row]:.0%}"
-        elif not short and (not beside[row] or _progresses(run, row, limits)):
+        elif not short and (not beside[row] or _progresses(run, row, limits) or _keeps_its_gain(run, limits)):
             found.severity = IssueSeverity.info
         yield found
 
@@ -91,6 +95,19 @@ def _progresses(run: Run, row: int, limits: DiagnosticThresholds) -> bool:
     return before - after > limits.noisy_progress_pct * abs(before)
 
 
+def _keeps_its_gain(run: Run, limits: DiagnosticThresholds) -> bool:
+    """Return whether the run has learned, and never gave back more than a tenth of what it had gained.
+
+    Mixed-up samples and targets with heavy-tailed noise spread the losses for good; it costs nothing as long as the
+    mean does not give back what it won.
+    """
+    loss = run.column(TRAIN)
+    known = loss.values[loss.finite]
+    best = float(known[0] - known.min())
+    lost = float(np.max(known - np.minimum.accumulate(known)))
+    return best > limits.stuck_improvement_pct * abs(float(known[0])) and lost <= limits.divergence_descent_pct * best
+
+
 def share_of_scale(run: Run, limits: DiagnosticThresholds) -> Floats:
     """Return the spread of each epoch's batch losses, less its trend, over the scale of the run's loss."""
     mean, spread = run.column(TRAIN).values, run.column(SPREAD).values
@@ -100,7 +117,20 @@ def share_of_scale(run: Run, limits: DiagnosticThresholds) -> Floats:
     floor = limits.loss_floor_pct * max(abs(float(known[0])), float(known[0] - known.min()), task_of(run).chance or 0.0)
     with np.errstate(invalid="ignore", over="ignore"):
         around = np.sqrt(np.maximum(0.0, spread**2 - _trend_variance(run)))
+    if len(run) == 1 and (jitter := _jitter_of_steps(run, limits)) is not None:
+        around = np.fmin(around, jitter)
     return ratio(around, np.maximum(np.abs(mean), floor))
+
+
+def _jitter_of_steps(run: Run, limits: DiagnosticThresholds) -> float | None:
+    """Return the standard deviation of single batch losses around the curve of the first epoch, which is no straight
+    line; None if there are too few steps. The mean of a bucket scatters less than its steps do."""
+    steps, batches = first_steps(run), run.column("loss.n_batches").values[:1]
+    steps = steps[np.isfinite(steps)]
+    if steps.size < limits.gradient_spike_warm_up:
+        return None
+    each = float(batches[0]) / steps.size if batches.size and np.isfinite(batches[0]) else 1.0
+    return noise(steps) * float(np.sqrt(max(1.0, each)))
 
 
 def _trend_variance(run: Run) -> Floats:
@@ -133,8 +163,8 @@ def gradient_instability(run: Run, limits: DiagnosticThresholds) -> Iterator[Fin
 
     ## What it does
     Compares the largest batch loss of an epoch with the mean; more than 20 times is a spike. The robust profile asks
-    that the spike also is twice as high as all batch losses of the first epoch: late in training a mean near zero
-    makes one hard sample look like a spike.
+    that the spike also is twice as high as all batch losses of the first epoch, or within it as the first steps: late
+    in training a mean near zero makes one hard sample look like a spike.
 
     ## Why it matters
     Such a batch makes a gradient to match, and one step along it can undo the work of many. The usual origins are
@@ -167,7 +197,8 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     mean, largest = run.column(TRAIN), run.column(LARGEST)
     start = float(mean.values[mean.finite[0]]) if mean.finite.size else 0.0
     for found in gradient_instability.rule(run, limits):
-        usual = start
+        first = first_steps(run)[:3]
+        usual = max(start, float(np.median(first))) if first.size and np.isfinite(first).all() else start
         if largest.finite.size and found.epoch != int(run.epochs[largest.finite[0]]):
             usual = max(start, float(largest.values[largest.finite[0]]))
         bar = limits.gradient_instability_start_ratio * abs(usual)

@@ -13,6 +13,7 @@ from diagnostics.engine.curves import Floats, Ints, ratio
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check
 from diagnostics.engine.run import Run
+from diagnostics.engine.task import task_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 _MOST_NAMED = 5
@@ -88,7 +89,8 @@ def class_imbalance(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     training data. A class is ignored if its recall is less than a fifth of the accuracy and it is predicted less than
     half as often as it occurs, with ten samples at least and an accuracy of at least 50 %. The robust profile asks for
     three epochs and a recall that is no chance (binomial, p < 0.001), and leaves language models out, where the
-    classes are the tokens that go in: some tokens are never the likeliest.
+    classes are the tokens that go in, or a vocabulary of more than a hundred words: which word follows cannot be known,
+    and those that only ever might are never the likeliest (Zipf's law leaves most of them rare).
 
     ## Why it matters
     Loss and accuracy look fine, since the class is rare where they are measured or where the model was trained. It is
@@ -119,7 +121,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         if counts is None:
             continue
         certain = [place for place in found.evidence["classes"] if _p_value(counts, place) < limits.class_p_value]
-        if _are_tokens(run, counts):
+        if _are_tokens(run, counts, limits):
             found.suppressed = "the classes are the tokens that go in: some are never the likeliest"
         elif counts.epochs < limits.class_epochs:
             found.suppressed = f"{counts.epochs} epochs are too few to have learned every class"
@@ -130,9 +132,12 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
-def _are_tokens(run: Run, counts: Counts) -> bool:
-    sizes = {counts.support.size, run.blueprint.classes}
-    return any(each.node is not None and each.node.num_embeddings in sizes for each in run.blueprint.of("embedding"))
+def _are_tokens(run: Run, counts: Counts, limits: DiagnosticThresholds) -> bool:
+    embeddings = run.blueprint.of("embedding")
+    # Symbols that do not occur at the end of the alphabet are not counted, so that what was told may say more.
+    sizes = {counts.support.size, run.blueprint.classes, task_of(run).classes}
+    same = any(each.node is not None and each.node.num_embeddings in sizes for each in embeddings)
+    return same or (bool(embeddings) and counts.support.size > limits.class_vocabulary)
 
 
 def _finding(run: Run, counts: Counts, ignored: Ints, limits: DiagnosticThresholds) -> Finding:

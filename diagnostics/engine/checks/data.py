@@ -37,8 +37,8 @@ def input_scale(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ## What it does
     Looks at the largest floating-point input of the first batches of each epoch. A root mean square above 10 is not
     normalized, and a NaN or infinity is a finding in any case. The robust profile is content with large inputs where
-    the first layer is a normalization, or where the first loss is that of guessing: then the model scales them itself.
-    So it is with NaN where every loss is finite.
+    the first layer is a normalization (of its input, not of its weights), or where the first loss is that of guessing:
+    then the model scales them itself. So it is with NaN where every loss is finite.
 
     ## Why it matters
     Initializations keep signals at the scale that they come in with. Inputs of several hundred make logits of several
@@ -93,7 +93,9 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 
 def _scaled_inside(run: Run, limits: DiagnosticThresholds) -> str | None:
-    first = next((layer for layer in run.blueprint.layers if layer.category != "other"), None)
+    # What normalizes weights (torch.nn.utils.parametrizations) sees no input.
+    own = (layer for layer in run.blueprint.layers if "parametrizations." not in layer.id)
+    first = next((layer for layer in own if layer.category != "other"), None)
     if first is not None and first.category == "normalization":
         return f"the first layer, {first.id}, normalizes its input"
     chance, steps = task_of(run).chance, first_steps(run)

@@ -44,9 +44,10 @@ def vanishing_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
 
     ## What it does
     Reports layers whose mean gradient norm is below 1e-7. The robust profile asks that it lasts and that other layers
-    do get a gradient, a thousand times as much; frozen layers, and whole networks that have converged, are left out.
-    It also reports layers below 1e-5 that get less than a ten-thousandth of what the strongest layer gets (after
-    AUTOTRAINER, Zhang, Zhai, Ma and Shen, ICSE 2021, which compares the first layer with the last).
+    do get a gradient, a thousand times as much; frozen layers, and whole networks that have converged, are left out. So
+    are layers of which only a part trains, such as the bias, where layers before them get a gradient that must have
+    passed them. It also reports layers below 1e-5 that get less than a ten-thousandth of what the strongest layer gets
+    (after AUTOTRAINER, Zhang, Zhai, Ma and Shen, ICSE 2021, which compares the first layer with the last).
 
     ## Why it matters
     A layer without a gradient does not learn: it stays as random as it was initialized.
@@ -87,12 +88,33 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         most = float(strongest[np.flatnonzero(tiny[:, layer])].max())
         if is_frozen(run, layer):
             found.suppressed = "the layer is frozen"
+        elif _passes_on(run, layer, norms.values, limits):
+            found.suppressed = "only a part of its weights trains, and layers before it get a gradient through it"
         elif not is_sustained(run, tiny, seen, layer):
             found.suppressed = "it did not last"
         elif len(run.layers) > 1 and np.isfinite(last) and most < limits.vanishing_gradient_ratio * max(last, 1e-30):
             found.suppressed = "no layer gets much more: the network has converged"
         yield found
     yield from _far_behind(run, limits, norms.values, strongest)
+
+
+def _passes_on(run: Run, layer: int, norms: Singles, limits: DiagnosticThresholds) -> bool:
+    """Return whether layers are trained in part, as their biases alone (BitFit, Ben Zaken et al., 2022), and one that
+    is executed before ``layer`` gets a usual gradient. A bias under a normalization has none by arithmetic, which takes
+    away what it adds; whether a signal passes, the layers tell that it passes to.
+    """
+    if run.architecture is None or run.architecture.trainable_parameters is None:
+        return False
+    held = sum(each.parameters for each in run.blueprint.layers if each.trainable)
+    if run.architecture.trainable_parameters > limits.partly_trained_pct * held:
+        return False
+    order = [each.id for each in run.blueprint.layers]
+    if run.layers[layer] not in order:
+        return False
+    before = set(order[: order.index(run.layers[layer])])
+    places = [place for place, name in enumerate(run.layers) if name in before]
+    usual = medians(norms[:, places].astype(np.float64))
+    return bool(np.any(usual > limits.vanishing_gradient_ratio * np.nan_to_num(norms[:, layer])))
 
 
 def _far_behind(run: Run, limits: DiagnosticThresholds, norms: Singles, strongest: Singles) -> Iterator[Finding]:
@@ -102,7 +124,7 @@ def _far_behind(run: Run, limits: DiagnosticThresholds, norms: Singles, stronges
     seen, tiny = np.isfinite(norms), _tiny(run, limits)
     for layer in layers_hit(weak):
         lasts = is_sustained(run, weak, seen, layer) and not is_sustained(run, tiny, seen, layer)
-        if lasts and not is_frozen(run, layer):
+        if lasts and not is_frozen(run, layer) and not _passes_on(run, layer, norms, limits):
             alone = np.zeros_like(weak)
             alone[:, layer] = weak[:, layer]
             yield from _vanished(run, alone, limits, "vanishing_gradient_small")

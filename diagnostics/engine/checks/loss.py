@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.curves import Floats, Ints, noise, ratio
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -81,7 +82,10 @@ def loss_explosion(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     Compares the mean training loss of each epoch with that of the epoch before. The robust profile also asks that
     the jump is larger than the noise before it (six standard errors) and takes back at least half of what had been
     gained, which a warm restart on a small loss does not. It judges losses at or below zero too, by their range:
-    there the jump has to take back everything that had been gained.
+    there the jump has to take back everything that had been gained. It is
+    information where half of the jump is won back within three epochs: weights that were thrown away do not come back
+    so soon, and a harder stage of a curriculum or new classes cost the same for a while. So it is in adversarial and
+    reinforcement training, whose loss is no measure of progress.
 
     ## Why it matters
     A loss that doubles within one epoch seldom comes back by itself. The weights were thrown far from where they
@@ -102,6 +106,7 @@ def loss_explosion(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 
 @loss_explosion.robust
+@mild_in_games
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     loss = run.column(TRAIN).values
     below = np.flatnonzero(loss[:-1] <= 0) + 1
@@ -113,12 +118,19 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = f"the jump of {jump:.3g} takes back only {jump / gained:.0%} of what had been gained"
         elif jump <= noisy:
             found.suppressed = f"the jump of {jump:.3g} is not above {noisy:.3g} (noise)"
+        elif _wins_back(loss, int(row), limits):
+            found.severity = IssueSeverity.info
         yield found
     for row in below:
         jump, gained = float(loss[row] - loss[row - 1]), descent_before(run, int(row) - 1)
         settled = np.count_nonzero(np.isfinite(loss[:row])) >= limits.recovery_epochs
         if settled and jump > max(gained, _noise_of_jump(run, limits, int(row))) and gained > 0:
             yield _jump(run, limits, int(row), jump / gained)
+
+
+def _wins_back(loss: Floats, row: int, limits: DiagnosticThresholds) -> bool:
+    after = loss[row + 1 : row + 1 + limits.recovery_epochs]
+    return bool(np.any(after <= loss[row - 1] + (loss[row] - loss[row - 1]) / 2))
 
 
 def _noise_of_jump(run: Run, limits: DiagnosticThresholds, row: int) -> float:
@@ -159,7 +171,8 @@ def loss_plateau(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     Compares the mean training loss of the last epoch with that of two epochs before; less than 1 % improvement is a
     plateau. Every run that converged ends like that, so from five epochs on the robust profile reports a plateau only
     if the run is stuck: if it has gained less than noise, or less than 5 %, since its start, and did not begin with a
-    model that knew its task. Adversarial and reinforcement training is left out: its loss says who is ahead.
+    model that knew its task. A run that tells of a trained model has little left to gain, however short it is.
+    Adversarial and reinforcement training is left out: its loss says who is ahead.
 
     ## Why it matters
     Epochs on a plateau cost as much as any other and bring nothing. A plateau right from the start means that the
@@ -205,17 +218,16 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
         return f"the loss rises ({-gain:.1%}), it does not rest"
     column = run.column(TRAIN)
     loss = column.values[column.finite]
-    if loss.size < limits.short_history:
-        return None
-    if is_at_chance(run, limits):
+    at_chance = is_at_chance(run, limits)
+    if not at_chance and (told := trained_before(run)):
+        return f"the run began with a trained model: {told!r} is told of it"
+    if at_chance or loss.size < limits.short_history:
         return None
     learned = float(loss[0] - np.median(loss[-limits.loss_plateau_epochs :]))
     # The first half of a curve may bend so much that its noise cannot be told from it.
     noisy = limits.stuck_improvement_se * float(np.median(doubt(run, slice(0, len(run) // 2))))
     if learned > max(noisy, limits.stuck_improvement_pct * abs(float(loss[0]))):
         return f"converged: the loss had fallen by {learned:.3g} from {loss[0]:.4g} before it came to rest"
-    if told := trained_before(run):
-        return f"the run began with a trained model: {told!r} is told of it"
     if knew_its_task(run, limits):
         known = _known_task(run, limits)
         return f"the run began with a trained model: its first loss of {loss[0]:.4g} is below {known:.3g}"

@@ -10,6 +10,7 @@ from diagnostics.engine.checks.loss import TRAIN, descent_before, doubt, event_a
 from diagnostics.engine.checks.spikes import lone_gradient
 from diagnostics.engine.checks.start import blow_up, first_steps
 from diagnostics.engine.curves import Floats, rise_p_value
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -31,11 +32,13 @@ def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[F
 
     ## What it does
     Reports a loss that changes its direction in at least half of six or more epochs. Every converged run does that
-    too, so the robust profile asks for one of five stronger signs: a loss that blew up within the first epoch, one
+    too, so the robust profile asks for one of six stronger signs: a loss that blew up within the first epoch, one
     that had learned nothing before it was thrown to three times its start, one that stays at three times the loss of
-    guessing or more without coming down, one that fell, jumped back by more than a tenth of its way and stayed there,
+    guessing or more without coming down, one that rose that far from a usual start and spends half of the run at
+    guessing or above, one that fell, jumped back by more than a tenth of its way and stayed there,
     or swings that are larger than noise and than a fifth of the descent. What begins with a single huge gradient, a
     hundred times the usual at a step whose loss is as usual, is the fault of that step and not of the rate.
+    Of adversarial and reinforcement training it says no more than information.
 
     ## Why it matters
     Each step overshoots the valley it should go down into. Progress is lost as fast as it is made, or for good.
@@ -55,8 +58,9 @@ def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[F
 
 
 @learning_rate_too_high.robust
+@mild_in_games
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    signs = (_blown_up, _thrown, _far_above_chance, _relapse, _swings)
+    signs = (_blown_up, _thrown, _far_above_chance, _fell_to_chance, _relapse, _swings)
     found = next((said for sign in signs if (said := sign(run, limits)) is not None), None)
     if found is not None:
         unstable = _unstable(run, limits, found)
@@ -110,6 +114,20 @@ def _far_above_chance(run: Run, limits: DiagnosticThresholds) -> str | None:
     if np.median(loss[-3:]) < limits.far_above_chance_fall_pct * loss[0]:
         return None
     return f"The training loss stays at {loss.min():.4g} or more, while guessing costs {chance:.3g}"
+
+
+def _fell_to_chance(run: Run, limits: DiagnosticThresholds) -> str | None:
+    """Return how the first epoch threw the model far above guessing, to which the loss came back and no further.
+
+    A start that is too high by itself, as of large weights or inputs, is no matter of the rate: the first step tells.
+    """
+    chance, loss, first = task_of(run).chance, _known(run), first_steps(run)[:1]
+    if chance is None or loss.size < limits.short_history or not np.isfinite(first).all() or not first.size:
+        return None
+    far = limits.initial_loss_ratio * chance
+    if first[0] > far or loss[0] <= far or np.median(loss[1:]) <= (1 - limits.stuck_improvement_pct) * chance:
+        return None
+    return f"The first epoch threw the training loss to {loss[0]:.4g}; since then it rests at guessing ({chance:.3g})"
 
 
 def _relapse(run: Run, limits: DiagnosticThresholds) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.curves import Bools, Floats, noise, robust_sigma
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -144,7 +145,9 @@ def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     the jitter of up to 64 steps), and above all losses of the start of the run by a third of what was gained since;
     where the number of classes is known, the batch also did worse than guessing, by a fifth. Hard batches late in the
     training of a good model do not reach that. The first of several spikes is described, with the steps it took the
-    loss to come back. The idea is that of the skipped steps of OLMo and PaLM (Chowdhery et al., 2022, section 5.1).
+    loss to come back. In adversarial and reinforcement training it is information for the robust profile: there the
+    loss is no measure of progress. The idea is that of the skipped steps of OLMo and PaLM (Chowdhery et al., 2022,
+    section 5.1).
 
     ## Why it matters
     A model that had learned something met a batch that it does worse on than one that knows nothing, or a step before
@@ -179,6 +182,12 @@ def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         evidence=evidence([LOSS], epochs, [float(high[spike]) for spike, _ in spikes], limits, "loss_spike_z")
         | {"step": step, "usual": level},
     )
+
+
+@loss_spike.robust
+@mild_in_games
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    yield from loss_spike.rule(run, limits)
 
 
 def _loss_spikes(run: Run, limits: DiagnosticThresholds, high: Floats, mean: Floats) -> list[tuple[int, float]]:

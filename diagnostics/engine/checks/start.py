@@ -8,6 +8,7 @@ import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.curves import Floats
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -58,7 +59,8 @@ def first_epoch_blow_up(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
     ## What it does
     Compares the losses of the first epoch's steps with that of the very first one. A step with three times as much
     is a blow-up if the run ends no better than it began (within a tenth), or in NaN. Means of epochs do not show it:
-    they begin when the damage is done.
+    they begin when the damage is done. In adversarial and reinforcement training it is information for the robust
+    profile: there the loss is no measure of progress.
 
     ## Why it matters
     The first steps threw the weights far away from where they were useful. What follows looks like a plateau and is
@@ -84,6 +86,12 @@ def first_epoch_blow_up(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
         value=peak,
         evidence=evidence([STEPS], [epoch], [peak], limits, "blow_up_ratio") | {"first": first, "ratio": peak / first},
     )
+
+
+@first_epoch_blow_up.robust
+@mild_in_games
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    yield from first_epoch_blow_up.rule(run, limits)
 
 
 @check(

@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 import torch
 
-from observer_client import Observer, ObserverConfig, past, spool
+from observer_client import Observer, ObserverConfig, past, spool, terminating
 from observer_client.runfolder import entries
 from observer_client.spool import Spool
 from tests.client.conftest import net, records, wait_until
@@ -90,7 +91,17 @@ def test_a_forked_child_dies_of_a_signal_as_ever(run, tmp_path):
     assert [each["status"] for each in recorded(tmp_path, "ending")] == ["finished"]
 
 
-def test_handlers_are_taken_back(observe):
+@pytest.fixture
+def nobody_else(monkeypatch):
+    """No run of another test that still waits for its end."""
+    monkeypatch.setattr(terminating, "_living", weakref.WeakSet())
+    monkeypatch.setattr(terminating, "_before", {})
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_handlers_are_taken_back(nobody_else, observe):
     before = signal.getsignal(signal.SIGTERM)
     first, second = observe(), observe()
     assert signal.getsignal(signal.SIGTERM) != before

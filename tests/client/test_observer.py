@@ -310,7 +310,7 @@ def test_a_closed_observer_is_not_kept(tmp_path):
 def test_an_export_that_cannot_be_written_is_said(observe, forgiving, caplog, tmp_path):
     (tmp_path / "file").write_text("")
     assert observe().export(tmp_path / "file" / "run.json") is None
-    assert "Observer.export failed" in caplog.text
+    assert "export failed" in caplog.text
 
 
 def test_an_export_that_fails_leaves_nothing_behind(observe, forgiving, tmp_path):

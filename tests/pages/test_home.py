@@ -38,8 +38,8 @@ def test_shows_no_running_section_when_nothing_runs(text, healthy_run):
 
 
 def test_a_silent_run_is_called_silent(text, project):
-    make_session(project, "gone", status=SessionStatus.RUNNING, finished=None)
-    assert "status-silent" in text("/")
+    make_session(project, "gone", status=SessionStatus.RUNNING, finished=None, expect_next_in=60.0)
+    assert "status-lost" in text("/")
 
 
 @pytest.mark.parametrize("step", ["pip install mldiag-observer", "from observer_client import", "mldiag check"])

@@ -11,15 +11,18 @@ from benchmarks.detection.judging import PROFILES, Verdict, judge
 from benchmarks.detection.running import Trained, default_workers, jobs, train_all
 from benchmarks.detection.scenario import Part
 
+PARTS = {"own": [Part.tuning, Part.held_out], "all": list(Part)}
+"""Names of several parts. The acceptance part has a page of its own, which tells of the one time that it was blind."""
+
 
 def main() -> None:
     chosen = _arguments()
-    parts = list(Part) if chosen.part == "all" else [Part(chosen.part)]
+    parts = PARTS.get(chosen.part) or [Part(chosen.part)]
     wanted = jobs(parts, chosen.seeds, chosen.only)
     if not wanted:
         named = f" with {chosen.only!r} in its name" if chosen.only else ""
         raise SystemExit(
-            f"there is no scenario{named} in {'any' if chosen.part == 'all' else f'the {chosen.part}'} part"
+            f"there is no scenario{named} in {'these' if chosen.part in PARTS else f'the {chosen.part}'} parts"
         )
     parts = [part for part in parts if any(job.part == part for job in wanted)]
     place = {job: number for number, job in enumerate(wanted)}
@@ -53,7 +56,7 @@ def _page(part: Part, judged: dict[str, list[Verdict]], trained: list[Trained]) 
 
 def _arguments() -> argparse.Namespace:
     options = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
-    options.add_argument("--part", choices=[*Part, "all"], default="all")
+    options.add_argument("--part", choices=[*Part, *PARTS], default="own")
     options.add_argument("--seeds", type=int, default=2, metavar="N", help="runs of each scenario (%(default)s)")
     options.add_argument("--only", default="", metavar="NAME", help="scenarios with NAME in 'kind/workload'")
     options.add_argument("--jobs", type=int, default=default_workers(), metavar="N", help="trainings at a time")
@@ -74,7 +77,9 @@ The held-out part is not blind any more, so its figures flatter. Two rules were 
 runs), and `inf-gradients` lets a scaler's first steps pass (2 of 78). Before the first change 19 of 78 were
 flagged, before the second 4 of 78. Four of its workloads were set anew: their curves really went wrong.
 
-A third part, acceptance, is for models and data that none of this has seen; its verdicts change no rule.
+A third part, [acceptance](acceptance.md), was made without a look at any rule and judged once, blind: 19 % of its
+healthy runs were flagged, 89 % of its faults found, 80 % named first, all in the right layer. These are the figures
+to believe; rules were changed after them, and the tables below are of the changed rules.
 
 *Detected*: a check that names the fault reports it, or one that sees its symptoms warns. *Named first*: the first issue
 of the report is one that names the fault. *No check yet*: the engine has none that could; such faults count as missed

@@ -224,7 +224,7 @@ def test_enormous_log_costs_a_bounded_amount(session):
 
 def test_diagnosis_costs_constant_queries(bad_session, django_assert_max_num_queries):
     store_epochs(bad_session, [json.dumps({"epoch": epoch}).encode() for epoch in range(100, 300)])
-    with django_assert_max_num_queries(34):
+    with django_assert_max_num_queries(36):
         services.work(automatic(bad_session).pk)
 
 

@@ -44,7 +44,7 @@ def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[F
     Each step overshoots the valley it should go down into. Progress is lost as fast as it is made, or for good.
 
     ## How to fix it
-    Divide the learning rate by ten, and let it decay.
+    Lower the learning rate three- to tenfold, and let it decay.
 
     ```python
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)

@@ -59,7 +59,7 @@ bench-pages: $(VENV)/.test node_modules/.installed browser ## Measure pages, lis
 screenshots: $(VENV)/.test node_modules/.installed browser ## Take the pictures of the documentation
 	$(BIN)/python -m docs.screenshots
 
-bench-detection: $(VENV)/.test              ## Measure detection and false alarms on real trainings (ARGS="--part tuning")
+bench-detection: $(VENV)/.peers             ## Measure detection and false alarms on real trainings (ARGS="--part tuning")
 	$(BIN)/python -m benchmarks.detection --docs docs/detection.md $(ARGS)
 
 clean:          ## Remove what was installed or built
@@ -83,6 +83,11 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml constraints.txt observer_client/pyprojec
 $(VENV)/.test: $(BIN)/uv pyproject.toml constraints.txt observer_client/pyproject.toml
 	@echo "Installing mldiag and what the tests need ..."
 	@$(INSTALL) -e ".[test]"
+	@touch $@
+
+$(VENV)/.peers: $(BIN)/uv pyproject.toml constraints.txt observer_client/pyproject.toml
+	@echo "Installing mldiag and the packages that it is measured against ..."
+	@$(INSTALL) -e ".[peers]"
 	@touch $@
 
 $(VENV)/.lint: $(BIN)/uv pyproject.toml constraints.txt observer_client/pyproject.toml

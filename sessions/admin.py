@@ -25,7 +25,7 @@ def pretty(document: Any) -> SafeString:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     if len(text) > SHOWN_CHARACTERS:
         text = f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS:,} more characters"
-    return format_html('<pre class="payload">{}</pre>', text)
+    return format_html('<pre class="payload" tabindex="0">{}</pre>', text)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):

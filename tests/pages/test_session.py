@@ -180,7 +180,7 @@ def test_costs_the_same_for_small_and_for_large(as_alice, project, django_assert
         with django_assert_num_queries(10):
             as_alice.get(f"/sessions/{session.pk}")
         # The columns are at hand now.
-        for part, queries in (("", 9), ("/series", 3), ("/layers", 6)):
+        for part, queries in (("", 9), ("/series", 4), ("/layers", 6)):
             with django_assert_num_queries(queries):
                 as_alice.get(f"/sessions/{session.pk}{part}")
 

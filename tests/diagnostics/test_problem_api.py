@@ -73,6 +73,7 @@ def test_gives_one(alices, found):
         ({"status": "resolved", "from_next_session": True}, {"status": "resolved"}),
         ({"status": "muted"}, {"status": "muted", "muted_sessions": None}),
         ({"status": "muted", "muted_sessions": 3}, {"status": "muted", "muted_sessions": 3}),
+        ({"status": "muted", "muted_until": "2100-01-01T00:00:00Z"}, {"muted_until": "2100-01-01T00:00:00Z"}),
         ({"status": "muted", "muted_layer": "fc1"}, {"status": "open", "muted_layers": ["fc1"]}),
         ({"status": "open"}, {"substatus": "ongoing"}),
         ({"reviewed": True}, {"substatus": "ongoing"}),

@@ -51,6 +51,7 @@ NO_PAGES = {"series", "compare-series", "session-news", "project-news", "progres
     *("order", "pin", "baseline", "change_sessions", "problem_actions", "forget_search", "save_search"),
     "problem_settings",
 }
+SHOWING_TEXT = [place for places in SHOWING.values() for place in places]
 PLACES = [place for places in (SHOWING | OTHERS).values() for place in places]
 INJECTED = "[...document.querySelectorAll('img[onerror], [src=x]')].map(each => each.outerHTML)"
 UNFOLD = "document.querySelectorAll('details').forEach(each => { each.open = true; })"
@@ -136,6 +137,20 @@ def test_nobody_is_kept_out(visit, place):
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 375, "height": 800})
     assert (light, violations(page)) == ([], [])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_without_javascript_it_can_be_read(signed_in, served, place):
+    plain = signed_in.browser.new_context(
+        base_url=served["url"], java_script_enabled=False, storage_state=signed_in.storage_state()
+    )
+    page = plain.new_page()
+    page.goto(place.format(**served), wait_until="load")
+    said = page.get_by_role("heading", level=1).is_visible(), page.locator("main").inner_text()
+    plain.close()
+    assert said[0]
+    assert place not in SHOWING_TEXT or MARKUP in said[1]
 
 
 @pytest.mark.parametrize("place", ADMIN)
@@ -157,7 +172,7 @@ def test_nobody_is_kept_out_of_signing_in(signed_in, served):
     assert found == []
 
 
-@pytest.mark.parametrize("place", [place for places in SHOWING.values() for place in places])
+@pytest.mark.parametrize("place", SHOWING_TEXT)
 def test_markup_is_shown_as_text(visit, place):
     page = visit(place)
     page.wait_for_load_state("networkidle")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils.timezone import now
 
 from diagnostics.problem_models import Problem, SavedSearch
 from diagnostics.services import mark_due, problems, work
@@ -208,6 +210,15 @@ def test_bulk_actions(as_alice, project, action, standing):
 def test_bulk_merge(as_alice, triage):
     as_alice.post(BULK, {"problem": [the(triage, "fc*").pk, the(triage, "conv").pk], "action": "merge"})
     assert Problem.objects.unmerged().count() == 2
+
+
+def test_muted_until_a_day(as_alice, text, triage):
+    tomorrow = f"{now() + timedelta(days=1):%Y-%m-%d}"
+    as_alice.post(BULK, {"problem": the(triage, "conv").pk, "action": "mute", "until": tomorrow})
+    assert f"Muted until a session started after {tomorrow} 00:00 UTC shows it" in text(
+        f"/problems/{the(triage, 'conv').pk}"
+    )
+    assert on_page(text, f"/projects/{triage.pk}/problems?status=muted") == ["conv"]
 
 
 def test_what_was_merged_is_taken_out_again(as_alice, text, triage):

@@ -92,6 +92,14 @@ def test_draws_the_trend(text, project):
     assert "Health over the latest 4 sessions" in text(f"/projects/{project.pk}")
 
 
+def test_draws_what_was_emitted(text, project):
+    for number, mass in enumerate((0.001, None, 0.003)):
+        make_session(project, f"run {number}", co2_kg=mass)
+    page = text(f"/projects/{project.pk}")
+    assert "CO₂ of the latest 2 sessions" in page
+    assert "<title>run 2: 3 g</title>" in page
+
+
 def test_one_session_is_no_trend(text, project, healthy_run):
     assert "Health over" not in text(f"/projects/{project.pk}")
 

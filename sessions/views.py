@@ -16,11 +16,11 @@ from projects.models import Project
 from projects.services import is_owner
 from projects.services.documents import clean
 from sessions.listing import HEAVY, Listing, cells, offered
-from sessions.models import SessionLog, SessionStatus, TrainSession
+from sessions.models import Liveness, SessionLog, SessionStatus, TrainSession
 
 PROJECTS_ON_A_PAGE = 50
 LINES_ON_A_PAGE = 200
-RUNNING_SHOWN = 10
+RUNNING_READ, RUNNING_SHOWN, SILENT_SHOWN = 100, 10, 5
 RECURRING = 5
 SPARKLINE_LENGTH = 30
 TREND_LENGTH = 60
@@ -50,10 +50,20 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "cards": [(project, recent[project.pk], problems[project.pk]) for project in page.object_list],
-        "running": running.order_by("-last_seen")[:RUNNING_SHOWN],
+        "going": _going(running.order_by("-last_seen", "-pk")[:RUNNING_READ]),
         "is_first_run": not any(project.session_count for project in page.object_list),
     }
     return render(request, "home.html", context)
+
+
+def _going(running: Iterable[TrainSession]) -> list[tuple[str, list[TrainSession], int]]:
+    """Tell what runs from what went silent: heading, sessions, how many more. However many run, silence is seen."""
+    alive: list[TrainSession] = []
+    silent: list[TrainSession] = []
+    for session in running:
+        (silent if session.state == Liveness.LOST else alive).append(session)
+    parts = (("Running now", alive, RUNNING_SHOWN), ("Went silent", silent, SILENT_SHOWN))
+    return [(title, several[:most], max(0, len(several) - most)) for title, several, most in parts if several]
 
 
 def _open_problems(projects: Iterable[Any]) -> dict[int, dict[str, int]]:

@@ -9,7 +9,8 @@ import diagnostics.urls
 import projects.urls
 import sessions.urls
 from tests.pages.chromium import chromium
-from tests.pages.hostile import PASSWORD, PERSON, make_hostile, make_person
+from tests.pages.hostile import make_hostile
+from tests.pages.people import PASSWORD, PERSON, make_person
 from tests.pages.rows import MARKUP
 from tests.processes.machinery import REPOSITORY, serving
 

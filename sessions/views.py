@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -24,6 +24,7 @@ RUNNING_READ, RUNNING_SHOWN, SILENT_SHOWN = 100, 10, 5
 RECURRING = 5
 SPARKLINE_LENGTH = 30
 TREND_LENGTH = 60
+GRAVEST = Case(When(severity="critical", then=0), When(severity="warning", then=1), default=2)
 LEVELS = {
     # What the log page offers: this level and what is worse.
     "info": ("INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"),
@@ -115,7 +116,7 @@ def project(request: HttpRequest, pk: int) -> HttpResponse:
         "footprint": [session for session in latest if session.co2_kg is not None],
         # By its other end: the problems belong to the floor above.
         "recurring": list(
-            shown.problems.filter(status="open", merged_into=None).order_by("-session_count")[:RECURRING]
+            shown.problems.filter(status="open", merged_into=None).order_by(GRAVEST, "-session_count", "pk")[:RECURRING]
         ),
         "socket": f"/ws/projects/{pk}",
         "news": f"/projects/{pk}/news",

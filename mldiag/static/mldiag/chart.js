@@ -110,7 +110,7 @@ function options(width, data, settings, whenReady, whenZoomed) {
             { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : format(tick))) }],
         series: [{ label: data.axis, value: (_, value) => (value == null ? "–" : write(value)) },
             ...labels.map((label, place) => line(label, place % COLORS.length, faint)),
-            ...Object.keys(data.references).map((label) => line(label, 0, { stroke: color("muted"), width: 1.5, dash: [10, 5], spanGaps: false, points: { show: false } })),
+            ...Object.keys(data.references).map((label, place) => line(label, 0, { stroke: color("muted"), width: 1.5, dash: place ? [2, 4] : [10, 5], spanGaps: false, points: { show: false } })),
             ...(settings.smoothing > 0 ? labels.map((label, place) => line(`${label}, smoothed`, place % COLORS.length)) : [])],
         cursor: { drag: { x: true, y: false, setScale: false } },
         hooks: { ready: [whenReady], draw: [crosses(data.non_finite)], setSelect: [whenZoomed] },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import F, Prefetch, Q
+from django.db.models import F, Prefetch, Q, QuerySet
 
 from diagnostics.engine import Baseline, IssueSeverity, Run
 from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
@@ -102,14 +102,19 @@ def _flat(entries: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def verdicts(sessions: Sequence[TrainSession]) -> list[DiagnosticRun | None]:
     """Return the run that each session's score is from, with its reported issues. Two queries."""
     reported = FoundIssue.objects.filter(suppressed="").defer("description", "suggestion", "evidence", "fix")
-    runs = (
-        DiagnosticRun.objects.filter(Q(state=State.DONE) | Q(health_score__isnull=False), session__in=sessions)
-        .filter(Q(trigger=Trigger.AUTOMATIC) | Q(created=F("session__diagnosed")))
-        .order_by("created", "pk")
-        .prefetch_related(Prefetch("issues", reported.order_by("position"), to_attr="reported"))
-    )
+    runs = _answered(sessions).prefetch_related(Prefetch("issues", reported.order_by("position"), to_attr="reported"))
     latest = {run.session_id: run for run in runs}
     return [latest.get(session.pk) for session in sessions]
+
+
+def verdict(session: TrainSession) -> DiagnosticRun | None:
+    """Return the run that a session's score is from, without its issues. One query."""
+    return _answered([session]).last()
+
+
+def _answered(sessions: Sequence[TrainSession]) -> QuerySet[DiagnosticRun]:
+    answered = DiagnosticRun.objects.filter(Q(state=State.DONE) | Q(health_score__isnull=False), session__in=sessions)
+    return answered.filter(Q(trigger=Trigger.AUTOMATIC) | Q(created=F("session__diagnosed"))).order_by("created", "pk")
 
 
 def issue_rows(runs: Sequence[DiagnosticRun | None]) -> list[IssueRow]:

@@ -73,7 +73,7 @@ def series(request: HttpRequest) -> JsonResponse:
     if chart is None:
         return refused(f"No session has logged that; there are: {', '.join(every)}.")
     drawn = comparing.overlay(runs, chart, axis, points, low, high)
-    return JsonResponse(beside_baseline(drawn, comparing.verdicts(sessions[:1])[0], sessions).as_dict())
+    return JsonResponse(beside_baseline(drawn, comparing.verdict(sessions[0]), sessions).as_dict())
 
 
 def _choose(request: HttpRequest, sessions: list[TrainSession]) -> HttpResponse:

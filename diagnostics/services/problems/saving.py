@@ -17,7 +17,11 @@ NAME_LENGTH, QUERY_LENGTH = 80, 1000
 
 
 def own_searches(project: Project, user: Any) -> QuerySet[SavedSearch]:
-    return SavedSearch.objects.filter(project=project, user=user if user and user.is_authenticated else None)
+    return SavedSearch.objects.filter(project=project, user=_account(user))
+
+
+def _account(user: Any) -> Any:
+    return user if user and user.is_authenticated else None
 
 
 @transaction.atomic
@@ -31,17 +35,8 @@ def save_search(project: Project, user: Any, name: str, query: str) -> tuple[Sav
         raise Refused("Give the search a name.", "$.name")
     if len(query) > QUERY_LENGTH:
         raise Refused("This search is too long to be kept.", "$.query")
-    own = own_searches(project, user)
-    if own.exclude(name=name).count() >= MOST_SEARCHES:
+    if own_searches(project, user).exclude(name=name).count() >= MOST_SEARCHES:
         raise Refused(f"At most {MOST_SEARCHES} searches are kept. Delete one first.")
-    owner = user if user and user.is_authenticated else None
-    return own.update_or_create(
-        name=name,
-        defaults={"query": query},
-        create_defaults={
-            "project": project,
-            "user": owner,
-            "name": name,
-            "query": query,
-        },
+    return SavedSearch.objects.update_or_create(
+        project=project, user=_account(user), name=name, defaults={"query": query}
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
@@ -166,3 +168,21 @@ class BaselineAdmin(admin.ModelAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Baseline]) -> None:
         for each in queryset.select_related("project"):
             self.delete_model(request, each)
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class AccountAdmin(UserAdmin):
+    """With plain fields in place of those that no screen reader can name."""
+
+    filter_horizontal = ()
+    readonly_fields = ["last_login", "date_joined"]
+
+
+@admin.register(Group)
+class PlainGroupAdmin(GroupAdmin):
+    """As with accounts."""
+
+    filter_horizontal = ()

@@ -44,7 +44,15 @@ OTHERS = {
     "api-docs": ["/api/docs"],
     "not there": ["/sessions/999999"],
 }
-ADMIN = ["", "auth/user/", "projects/project/", "projects/project/{project}/change/", "projects/baseline/add/"]
+ADMIN = [
+    "",
+    "auth/user/",
+    "auth/user/1/change/",
+    "auth/group/add/",
+    "projects/project/",
+    "projects/project/{project}/change/",
+    "projects/baseline/add/",
+]
 ADMIN += ["diagnostics/problem/", "diagnostics/problem/{problem}/change/", "diagnostics/foundissue/?severity=critical"]
 ADMIN += ["diagnostics/diagnosticrun/{run}/change/", "training/trainsession/", "training/trainsession/{bad}/change/"]
 NO_PAGES = {"series", "compare-series", "session-news", "project-news", "progress"} | {

@@ -55,7 +55,9 @@ def triage(name: str, label: str, **details: Any) -> Any:
         except Refused as refusal:
             modeladmin.message_user(request, str(refusal), messages.ERROR)
         else:
-            modeladmin.message_user(request, f"{label}: {number} problems.", messages.SUCCESS)
+            modeladmin.message_user(
+                request, f"{label}: {number} problem{'' if number == 1 else 's'}.", messages.SUCCESS
+            )
 
     act.__name__ = "_".join([name, *details])
     return act
@@ -71,6 +73,9 @@ TRIAGE = [
     triage(Action.ASSIGN, "Assign to (choose whom)"),
     triage(Action.COMMENT, "Comment (write what)"),
 ]
+
+
+UNMERGE = triage(Action.UNMERGE, "Take apart what was merged into them")
 
 
 class TriageAdmin(ReadOnlyAdmin):
@@ -268,7 +273,7 @@ class ProblemAdmin(TriageAdmin):
     show_full_result_count = False
     exclude = ["fingerprint"]
     inlines = [OccurrencesInline, ActivityInline]
-    actions = [*TRIAGE, triage(Action.MERGE, "Merge into the oldest"), "diagnose_again"]
+    actions = [*TRIAGE, triage(Action.MERGE, "Merge into the oldest"), UNMERGE, "diagnose_again"]
 
     def problems(self, chosen: QuerySet[Problem]) -> list[Problem]:
         return list(chosen)

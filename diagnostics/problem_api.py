@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.generics import GenericAPIView, ListAPIView
 from rest_framework.request import Request
@@ -28,6 +28,7 @@ from projects.serializers import ErrorOut
 from projects.services import NotFound
 
 ERROR = OpenApiResponse(ErrorOut)
+PARTS = Prefetch("merged", Problem.objects.only("merged_into").order_by("pk"))
 
 
 class ProblemList(GenericAPIView):
@@ -119,7 +120,7 @@ class ProblemComments(_OfProblem):
 
 
 def _visible(request: Request) -> QuerySet[Problem]:
-    return Problem.objects.visible_to(request.user, request.auth).select_related("assignee")
+    return Problem.objects.visible_to(request.user, request.auth).select_related("assignee").prefetch_related(PARTS)
 
 
 def _problem(request: Request, problem_id: int) -> Problem:

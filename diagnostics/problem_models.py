@@ -174,6 +174,7 @@ class Act(models.TextChoices):
     REVIEWED = "reviewed", "looked at it"
     ASSIGNED = "assigned", "assigned it"
     MERGED = "merged", "merged it"
+    UNMERGED = "unmerged", "took out"
     COMMENTED = "commented", "commented"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.urls import reverse
 from rest_framework import serializers
 
-from diagnostics.problem_models import LARGEST_ID, Act, Activity, Problem, Status, Substatus
+from diagnostics.problem_models import LARGEST_ID, Act, Activity, Problem, SavedSearch, Status, Substatus
 from diagnostics.services.problems import (
     AT_ONCE,
     CATEGORIES,
@@ -18,6 +19,7 @@ from diagnostics.services.problems import (
     Action,
     Order,
 )
+from diagnostics.services.problems.saving import NAME_LENGTH, QUERY_LENGTH
 
 
 class SearchIn(serializers.Serializer):
@@ -49,6 +51,7 @@ class ProblemOut(serializers.ModelSerializer):
     first_session_id = serializers.IntegerField(allow_null=True)
     last_session_id = serializers.IntegerField(allow_null=True)
     merged_into = serializers.IntegerField(source="merged_into_id", allow_null=True)
+    merged = serializers.PrimaryKeyRelatedField(many=True, read_only=True, help_text="What became part of it.")
     recent = serializers.SerializerMethodField()
 
     class Meta:
@@ -77,6 +80,7 @@ class ProblemOut(serializers.ModelSerializer):
             "muted_sessions",
             "muted_layers",
             "merged_into",
+            "merged",
         ]
 
     def get_url(self, problem: Problem) -> str:
@@ -104,6 +108,25 @@ class CommentIn(serializers.Serializer):
     text = serializers.CharField(max_length=10_000)
 
 
+class SavedSearchOut(serializers.ModelSerializer):
+    url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = SavedSearch
+        fields = ["id", "name", "query", "url"]
+
+    def get_url(self, search: SavedSearch) -> str:
+        page = reverse("project_problems", args=[search.project_id])
+        return str(self.context["request"].build_absolute_uri(f"{page}?{search.query}"))
+
+
+class SavedSearchIn(serializers.Serializer):
+    name = serializers.CharField(max_length=NAME_LENGTH)
+    query = serializers.CharField(
+        max_length=QUERY_LENGTH, allow_blank=True, help_text='As in the address of the page: "status=open&q=conv".'
+    )
+
+
 class OrderIn(serializers.Serializer):
     """What to do to problems."""
 
@@ -119,6 +142,9 @@ class OrderIn(serializers.Serializer):
     text = serializers.CharField(required=False, allow_blank=True, max_length=10_000, help_text="A comment.")
     into = serializers.IntegerField(
         required=False, allow_null=True, max_value=LARGEST_ID, help_text="Merge into this one, else the oldest."
+    )
+    part = serializers.IntegerField(
+        required=False, allow_null=True, max_value=LARGEST_ID, help_text="Unmerge this one, else all."
     )
 
     def order(self) -> Order:

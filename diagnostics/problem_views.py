@@ -27,19 +27,19 @@ from diagnostics.services.problems import (
     carry_out,
     counts,
     latest_issue,
+    own_searches,
     rates,
     strip,
 )
+from diagnostics.services.problems import save_search as keep_search
 from diagnostics.templatetags.markdown import section
 from projects.models import Project
 from projects.services import Refused, is_owner
-from projects.services.documents import clean
 
 ON_A_PAGE = 50
 CHOICES = 200
 """Members and other problems that a form offers."""
 ACTIVITY_ON_A_PAGE = 50
-MOST_SEARCHES = 50
 OCCURRENCES_SHOWN = 10
 SORT_LABELS = {
     "severity": "gravest first",
@@ -59,6 +59,7 @@ DONE = {
     "assign": "assigned",
     "comment": "commented",
     "merge": "merged",
+    "unmerge": "taken out again",
 }
 
 
@@ -74,11 +75,10 @@ def of_project(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a project's problems, at first the open ones."""
     project = _project(request, pk)
     search = Search.of(request.GET.dict(), status="open")
-    saved = SavedSearch.objects.filter(project=project, user=_account(request))
     context = {
         "project": project,
         "members": list(assignees(project.pk)[:CHOICES]),
-        "searches": list(saved),
+        "searches": list(own_searches(project, request.user)),
         "is_owner": is_owner(project, request.user),
         "query": urlencode([(name, value) for name, value in request.GET.items() if name != "page" and value]),
     }
@@ -131,6 +131,7 @@ def problem(request: HttpRequest, pk: int) -> HttpResponse:
         "layers": [layer for layer in layers if layer not in shown.muted_layers],
         "members": list(assignees(shown.project_id)[:CHOICES]),
         "others": list(others.only("pk", "title", "layer_pattern")[:CHOICES]),
+        "parts": list(shown.merged.only("pk", "title", "layer_pattern", "merged_into").order_by("pk")[:CHOICES]),
         "most_sessions": MOST_MUTED_SESSIONS,
         "page": Paginator(_activity(shown), ACTIVITY_ON_A_PAGE).get_page(request.GET.get("page")),
     }
@@ -185,17 +186,12 @@ def _back(request: HttpRequest) -> HttpResponseRedirect:
 def save_search(request: HttpRequest, pk: int) -> HttpResponse:
     """Keep a search under a name; the same name again replaces it."""
     project = _project(request, pk)
-    name = clean(request.POST.get("name", "").strip(), 80)
-    query = clean(request.POST.get("query", ""))
-    if not name or len(query) > 1000:
-        messages.error(request, "Give the search a name." if not name else "This search is too long to be kept.")
-        return _back(request)
-    own = SavedSearch.objects.filter(project=project, user=_account(request))
-    if own.exclude(name=name).count() >= MOST_SEARCHES:
-        messages.error(request, f"At most {MOST_SEARCHES} searches are kept. Delete one first.")
-        return _back(request)
-    own.update_or_create(project=project, user=_account(request), name=name, defaults={"query": query})
-    messages.success(request, f"The search “{name}” is saved.")
+    try:
+        saved, _ = keep_search(project, request.user, request.POST.get("name", ""), request.POST.get("query", ""))
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"The search “{saved.name}” is saved.")
     return _back(request)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from playwright.sync_api import Browser
+from playwright.sync_api import Page
 
 from tests.pages.chromium import chromium
+from tests.pages.people import PASSWORD, PERSON, make_person
 from tests.processes.machinery import REPOSITORY, environment, serving
 from tests.temporary.process import temporary_folder
 
@@ -33,13 +34,32 @@ PAGES = {
     "compare": "/compare?sessions={good},{bad}",
     "problems": "/projects/{project}/problems?status=all",
     "problem": "/problems/{problem}",
+    "choose": "/compare?sessions={bad}",
+    "logs": "/sessions/{bad}/logs",
+    "run": "/runs/{run}",
     "policy": "/projects/{project}/policy",
-    "access": "/projects/{project}/access",
+    "checks": "/checks",
     "check": "/checks/loss-explosion",
+    "thresholds": "/thresholds",
     "api": "/api/docs",
+    "sign-in": "/accounts/login",
 }
+BEFORE = {"first-run": "/"}
+"""What there is to see before anything was trained."""
+SIGNED_IN = {
+    "access": "/projects/{project}/access",
+    "account": "/accounts/me",
+    "password": "/accounts/password",
+    "admin": "/admin/diagnostics/problem/",
+    "admin-problem": "/admin/diagnostics/problem/{problem}/change/",
+}
+LINES = (
+    {"level": "INFO", "logger": "digits", "msg": "1,437 digits to learn from, 360 to check by"},
+    {"level": "WARNING", "logger": "digits", "msg": "the schedule warms up to a learning rate of 1.0"},
+    {"level": "INFO", "logger": "digits", "msg": "24 epochs done"},
+)
+"""What the demo's trainings, which log nothing, might have logged."""
 SCHEMES = {"light": "", "dark": "-dark"}
-DRAWN = "document.querySelectorAll('.uplot canvas').length === document.querySelectorAll('#chart').length"
 
 
 def train(url: str, home: Path) -> None:
@@ -58,30 +78,57 @@ def described(url: str) -> dict[str, Any]:
         # Where this machine keeps its files is of no interest.
         change = {"environment": {"script": f"{name}.py"}}
         ask.patch(f"{url}/api/sessions/{session['key']}", json=change, timeout=60).raise_for_status()
+    logs = {"logs": [{"seq": seq, **line} for seq, line in enumerate(LINES)]}
+    ask.post(f"{url}/api/sessions/{sessions[0]['key']}/logs", json=logs, timeout=60).raise_for_status()
     problem = ask.get(f"{url}/api/problems", timeout=60).json()["results"][0]["id"]
     comment = {"text": "The schedule warms up to 1.0 where 0.1 was meant."}
     ask.post(f"{url}/api/problems/{problem}/comments", json=comment, timeout=60).raise_for_status()
+    bad = sessions[0]["id"]
+    run = ask.get(f"{url}/diagnostics/sessions/{bad}", timeout=60).json()["results"][0]["id"]
     project = sessions[0]["project"]["id"]
-    return {"project": project, "bad": sessions[0]["id"], "good": sessions[1]["id"], "problem": problem}
+    return {"project": project, "bad": bad, "good": sessions[1]["id"], "run": run, "problem": problem}
 
 
-def shoot(browser: Browser, url: str, facts: Mapping[str, Any]) -> None:
-    for scheme, suffix in SCHEMES.items():
-        page = browser.new_page(base_url=url, viewport=SIZE, color_scheme=scheme)
-        page.set_default_timeout(PATIENCE)
-        for name, address in PAGES.items():
+def shoot(page: Page, pages: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+    page.set_default_timeout(PATIENCE)
+    for name, address in pages.items():
+        for scheme, suffix in SCHEMES.items():
+            page.emulate_media(color_scheme=scheme)
             page.goto(address.format(**facts), wait_until="load")
-            page.wait_for_function(DRAWN)
+            if page.locator("#chart").count():
+                page.locator("#chart canvas").first.wait_for()
             page.screenshot(path=IMAGES / f"{name}{suffix}.png")
-        page.close()
+
+
+def sign_in(page: Page, home: Path, project: int) -> None:
+    """Make an account that owns the project and has a key to it."""
+    make_person(home)
+    page.goto("/accounts/login")
+    page.get_by_label("Username").fill(PERSON)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
+    page.goto(f"/projects/{project}/access")
+    page.get_by_label("What it is for").fill("training in the lab")
+    page.get_by_role("button", name="Make the key").click()
+    page.goto(f"/projects/{project}/access")
+    page.get_by_text("Add a member").click()
+    page.get_by_label("User name").fill(PERSON)
+    page.get_by_label("As", exact=True).select_option("owner")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("button", name=f"Remove {PERSON}").wait_for()
 
 
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
-    with temporary_folder("pictures-") as home, serving(home) as (_, url):
+    with temporary_folder("pictures-") as home, serving(home) as (_, url), chromium() as browser:
+        page = browser.new_page(base_url=url, viewport=SIZE)
+        shoot(page, BEFORE, {})
         train(url, home)
-        with chromium() as browser:
-            shoot(browser, url, described(url))
+        facts = described(url)
+        shoot(page, PAGES, facts)
+        sign_in(page, home, facts["project"])
+        shoot(page, SIGNED_IN, facts)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import Any
 
 from django.contrib import admin
@@ -11,6 +12,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from projects.models import Project
+from sessions import services
 from sessions.models import Model, SessionLog, TrainSession, TrainStep
 
 SHOWN_CHARACTERS = 50_000
@@ -22,7 +25,7 @@ def pretty(document: Any) -> SafeString:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     if len(text) > SHOWN_CHARACTERS:
         text = f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS:,} more characters"
-    return format_html('<pre class="payload">{}</pre>', text)
+    return format_html('<pre class="payload" tabindex="0">{}</pre>', text)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -48,6 +51,16 @@ class TrainSessionAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TrainSession]:
         return super().get_queryset(request).defer("environment", "config")
+
+    def delete_model(self, request: HttpRequest, obj: TrainSession) -> None:
+        services.delete_sessions(obj.project, [obj.pk])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TrainSession]) -> None:
+        chosen: dict[Project, list[int]] = defaultdict(list)
+        for session in queryset.select_related("project"):
+            chosen[session.project].append(session.pk)
+        for project, pks in chosen.items():
+            services.delete_sessions(project, pks)
 
     @admin.display(description="hyperparameters")
     def shown_hyperparameters(self, session: TrainSession) -> SafeString:

@@ -25,7 +25,7 @@ from observer_client.record import Architecture, Ending, Opening
 from projects.models import KeyKind
 from projects.parsers import Preference, sent
 from projects.serializers import ErrorOut
-from projects.services import NotFound, Refused
+from projects.services import NotAllowed, NotFound, Refused, is_owner
 from sessions import services
 from sessions.models import TrainSession
 from sessions.parsers import EpochsParser, Items, LogsParser
@@ -143,6 +143,19 @@ class SessionDetail(APIView):
         told.is_valid(raise_exception=True)
         services.update_session(session, **told.validated_data)
         return Response(self._said(find_session(request, key)))
+
+    @extend_schema(parameters=[KEY], responses={204: None, 403: ERROR, 404: ERROR})
+    def delete(self, request: Request, key: str) -> Response:
+        """Delete a session with all that was logged and found. For owners of its project and keys that read and write.
+
+        What its problems tell is worked out anew from the sessions that are left.
+        """
+        session = find_session(request, key)
+        is_trusted = request.auth.kind == KeyKind.FULL if request.auth else is_owner(session.project, request.user)
+        if not is_trusted:
+            raise NotAllowed("Only an owner of the project may delete its sessions.")
+        services.delete_sessions(session.project, [session.pk])
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _said(self, session: TrainSession) -> dict[str, Any]:
         may_read = getattr(self.request.auth, "kind", None) != KeyKind.INGEST

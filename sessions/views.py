@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -16,14 +16,15 @@ from projects.models import Project
 from projects.services import is_owner
 from projects.services.documents import clean
 from sessions.listing import HEAVY, Listing, cells, offered
-from sessions.models import SessionLog, SessionStatus, TrainSession
+from sessions.models import Liveness, SessionLog, SessionStatus, TrainSession
 
 PROJECTS_ON_A_PAGE = 50
 LINES_ON_A_PAGE = 200
-RUNNING_SHOWN = 10
+RUNNING_READ, RUNNING_SHOWN, SILENT_SHOWN = 100, 10, 5
 RECURRING = 5
 SPARKLINE_LENGTH = 30
 TREND_LENGTH = 60
+GRAVEST = Case(When(severity="critical", then=0), When(severity="warning", then=1), default=2)
 LEVELS = {
     # What the log page offers: this level and what is worse.
     "info": ("INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"),
@@ -50,10 +51,20 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "cards": [(project, recent[project.pk], problems[project.pk]) for project in page.object_list],
-        "running": running.order_by("-last_seen")[:RUNNING_SHOWN],
+        "going": _going(running.order_by("-last_seen", "-pk")[:RUNNING_READ]),
         "is_first_run": not any(project.session_count for project in page.object_list),
     }
     return render(request, "home.html", context)
+
+
+def _going(running: Iterable[TrainSession]) -> list[tuple[str, list[TrainSession], int]]:
+    """Tell what runs from what went silent: heading, sessions, how many more. However many run, silence is seen."""
+    alive: list[TrainSession] = []
+    silent: list[TrainSession] = []
+    for session in running:
+        (silent if session.state == Liveness.LOST else alive).append(session)
+    parts = (("Running now", alive, RUNNING_SHOWN), ("Went silent", silent, SILENT_SHOWN))
+    return [(title, several[:most], max(0, len(several) - most)) for title, several, most in parts if several]
 
 
 def _open_problems(projects: Iterable[Any]) -> dict[int, dict[str, int]]:
@@ -105,7 +116,7 @@ def project(request: HttpRequest, pk: int) -> HttpResponse:
         "footprint": [session for session in latest if session.co2_kg is not None],
         # By its other end: the problems belong to the floor above.
         "recurring": list(
-            shown.problems.filter(status="open", merged_into=None).order_by("-session_count")[:RECURRING]
+            shown.problems.filter(status="open", merged_into=None).order_by(GRAVEST, "-session_count", "pk")[:RECURRING]
         ),
         "socket": f"/ws/projects/{pk}",
         "news": f"/projects/{pk}/news",

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import F, Prefetch, Q
+from django.db.models import F, Prefetch, Q, QuerySet
 
-from diagnostics.engine import Baseline, InvalidSetting, IssueSeverity, Run
+from diagnostics.engine import Baseline, IssueSeverity, Run
 from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
-from diagnostics.services.plots import Chart, Plot, charts, plot
+from diagnostics.services.plots import Chart, Plot, charts, plot, stretched
+from diagnostics.services.references import judged_by
 from sessions.models import TrainSession
 
 FEWEST, MOST = 2, 8
@@ -101,14 +102,19 @@ def _flat(entries: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def verdicts(sessions: Sequence[TrainSession]) -> list[DiagnosticRun | None]:
     """Return the run that each session's score is from, with its reported issues. Two queries."""
     reported = FoundIssue.objects.filter(suppressed="").defer("description", "suggestion", "evidence", "fix")
-    runs = (
-        DiagnosticRun.objects.filter(Q(state=State.DONE) | Q(health_score__isnull=False), session__in=sessions)
-        .filter(Q(trigger=Trigger.AUTOMATIC) | Q(created=F("session__diagnosed")))
-        .order_by("created", "pk")
-        .prefetch_related(Prefetch("issues", reported.order_by("position"), to_attr="reported"))
-    )
+    runs = _answered(sessions).prefetch_related(Prefetch("issues", reported.order_by("position"), to_attr="reported"))
     latest = {run.session_id: run for run in runs}
     return [latest.get(session.pk) for session in sessions]
+
+
+def verdict(session: TrainSession) -> DiagnosticRun | None:
+    """Return the run that a session's score is from, without its issues. One query."""
+    return _answered([session]).last()
+
+
+def _answered(sessions: Sequence[TrainSession]) -> QuerySet[DiagnosticRun]:
+    answered = DiagnosticRun.objects.filter(Q(state=State.DONE) | Q(health_score__isnull=False), session__in=sessions)
+    return answered.filter(Q(trigger=Trigger.AUTOMATIC) | Q(created=F("session__diagnosed"))).order_by("created", "pk")
 
 
 def issue_rows(runs: Sequence[DiagnosticRun | None]) -> list[IssueRow]:
@@ -187,17 +193,8 @@ def overlay(
     columns = []
     for label, each in plots.items():
         broken[np.searchsorted(x, each.x[each.broken])] = True
-        columns.append((label, _stretched(each, x)))
+        columns.append((label, stretched(each, x)))
     return Plot(chart, axis, x, x.astype(np.int64), tuple(columns), broken)
-
-
-def _stretched(part: Plot, x: Any) -> Any:
-    values = part.columns[0][1]
-    # What was not logged is spanned; what was logged and is not finite interrupts.
-    logged = np.isfinite(values) | part.broken
-    if not logged.any():
-        return np.full(x.size, np.nan)
-    return np.interp(x, part.x[logged], values[logged], left=np.nan, right=np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +207,8 @@ class Reached:
 
 def reached(runs: Sequence[Run], verdict: DiagnosticRun | None) -> Reached | None:
     """Return how the sessions stand against the baseline by which the first one was judged, if there was one."""
-    told = (verdict.summary.get("policy") or {}).get("baseline") if verdict else None
-    if not isinstance(told, dict):
-        return None
-    try:
-        baseline = Baseline(**told)
-    except (InvalidSetting, TypeError):
-        return None
-    return Reached(baseline, [_best(run, baseline) for run in runs])
+    baseline = judged_by(verdict)
+    return Reached(baseline, [_best(run, baseline) for run in runs]) if baseline else None
 
 
 def _best(run: Run, baseline: Baseline) -> float | None:

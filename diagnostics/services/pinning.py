@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from diagnostics.engine import Baseline
@@ -13,6 +14,8 @@ from projects.services.documents import clean
 from projects.services.policy import checked_figures
 from sessions.models import TrainSession
 
+SOURCE = re.compile(r"session (\d{1,18}): ", re.ASCII)
+
 
 def pin_baseline(
     session: TrainSession, name: str, *, metric: str = "accuracy", user: Any = None, key: ApiKey | None = None
@@ -23,8 +26,16 @@ def pin_baseline(
     is deleted, does not change it. Raises Refused if the metric was not logged.
     """
     figures = _reached(session, checked_figures(name, {"metric": metric, "value": 1.0}))
+    # As `SOURCE` reads it.
     source = clean(f"session {session.pk}: {session.name}", 300)
     return declare_baseline(session.project, name, {**figures, "source": source}, user=user, key=key)[0]
+
+
+def pinned_session(project_id: int, name: str) -> TrainSession | None:
+    """Return the session of which the baseline ``name`` is a copy; None if it is of none, or that one is gone."""
+    source = StoredBaseline.objects.filter(project=project_id, name=name).values_list("source", flat=True).first()
+    said = SOURCE.match(source or "")
+    return TrainSession.objects.filter(project=project_id, pk=int(said[1])).first() if said else None
 
 
 def _reached(session: TrainSession, asked: Baseline) -> dict[str, Any]:

@@ -53,7 +53,8 @@ _REST = (
 @dataclass(frozen=True, slots=True)
 class Plot:
     """Curves over one axis. ``x`` ascends; ``epochs`` holds the epoch of each point; ``columns`` are pairs of a label
-    and values that are NaN where there is nothing to draw; ``broken`` marks points where NaN or infinity was logged."""
+    and values that are NaN where there is nothing to draw; ``broken`` marks points where NaN or infinity was logged;
+    ``references`` are like columns, but nothing that was logged here."""
 
     chart: Chart
     axis: str
@@ -61,6 +62,7 @@ class Plot:
     epochs: Ints
     columns: tuple[tuple[str, Floats], ...]
     broken: Bools
+    references: tuple[tuple[str, Floats], ...] = ()
 
     def thinned(self, points: int) -> Plot:
         """Return about ``points`` points a curve: of each bucket the smallest and the largest value, so that no peak
@@ -72,8 +74,10 @@ class Plot:
         return self._rows(np.flatnonzero((self.x >= low) & (self.x <= high)))
 
     def _rows(self, rows: Ints) -> Plot:
-        columns = tuple((label, values[rows]) for label, values in self.columns)
-        return Plot(self.chart, self.axis, self.x[rows], self.epochs[rows], columns, self.broken[rows])
+        columns, references = (
+            tuple((label, values[rows]) for label, values in lines) for lines in (self.columns, self.references)
+        )
+        return Plot(self.chart, self.axis, self.x[rows], self.epochs[rows], columns, self.broken[rows], references)
 
     def as_dict(self) -> dict[str, Any]:
         """Return parallel lists, ``null`` where a value is absent or not finite."""
@@ -85,6 +89,7 @@ class Plot:
             "x": self.x.tolist(),
             "epoch": self.epochs.tolist(),
             "series": {label: _plain(values) for label, values in self.columns},
+            "references": {label: _plain(values) for label, values in self.references},
             "non_finite": self.x[self.broken].tolist(),
         }
 
@@ -149,6 +154,17 @@ def _ends(run: Run, axis: str) -> Floats | None:
     lengths = np.where(np.isfinite(column.values), np.maximum(column.values, 0), 0)
     # Two epochs at one place would be one point.
     return np.cumsum(lengths) if len(run) and np.all(lengths > 0) else None
+
+
+def stretched(part: Plot, x: Floats) -> Floats:
+    """Return the first curve of ``part`` with a value wherever ``x`` has a place between two points of its own."""
+    values = part.columns[0][1]
+    # What was not logged is spanned; what was logged and is not finite interrupts.
+    logged = np.isfinite(values) | part.broken
+    if not logged.any():
+        return np.full(x.size, np.nan)
+    spread: Floats = np.interp(x, part.x[logged], values[logged], left=np.nan, right=np.nan)
+    return spread
 
 
 def _kept(plot: Plot, points: int) -> Ints:

@@ -122,7 +122,7 @@ def _frame(plot: Plot | None, levels: Sequence[float], is_logarithmic: bool) -> 
     """Return what the finite values (the positive ones, on a logarithmic scale) span, or None if there are none."""
     if plot is None:
         return None
-    values = [value for _, column in plot.columns for value in column.tolist()] + [*levels]
+    values = [value for _, column in (*plot.columns, *plot.references) for value in column.tolist()] + [*levels]
     finite = [value for value in values if math.isfinite(value) and (value > 0 or not is_logarithmic)]
     if not finite or not plot.x.size:
         return None
@@ -140,6 +140,7 @@ def _picture(plot: Plot, frame: Frame) -> dict[str, Any]:
     return {
         "plot": plot,
         "lines": lines,
+        "references": [(label, _path(plot, values.tolist(), frame)) for label, values in plot.references],
         "first": frame.first,
         "last": frame.last,
         "low": frame.low,

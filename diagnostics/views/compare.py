@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from diagnostics.engine import Run
 from diagnostics.models import DiagnosticRun
 from diagnostics.services import AXES, comparing, observed
+from diagnostics.services.references import beside_baseline
 from diagnostics.views.series import NotNumbers, asked_part, refused
 from sessions.models import TrainSession
 
@@ -43,7 +44,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     runs = {label: observed(session) for label, session in _labelled(sessions)}
     verdicts = comparing.verdicts(sessions)
     rows = comparing.issue_rows(verdicts)
-    context = _chart(request, runs) | {
+    context = _chart(request, runs, sessions, verdicts[0]) | {
         "compared": _compared(sessions, list(runs), verdicts, rows),
         "query": ",".join(str(session.pk) for session in sessions),
         "facts": comparing.facts(sessions),
@@ -71,7 +72,8 @@ def series(request: HttpRequest) -> JsonResponse:
         return refused(f"x is one of {', '.join(AXES)}.")
     if chart is None:
         return refused(f"No session has logged that; there are: {', '.join(every)}.")
-    return JsonResponse(comparing.overlay(runs, chart, axis, points, low, high).as_dict())
+    drawn = comparing.overlay(runs, chart, axis, points, low, high)
+    return JsonResponse(beside_baseline(drawn, comparing.verdict(sessions[0]), sessions).as_dict())
 
 
 def _choose(request: HttpRequest, sessions: list[TrainSession]) -> HttpResponse:
@@ -125,7 +127,9 @@ def _compared(
     return made
 
 
-def _chart(request: HttpRequest, runs: dict[str, Run]) -> dict[str, Any]:
+def _chart(
+    request: HttpRequest, runs: dict[str, Run], sessions: list[TrainSession], verdict: DiagnosticRun | None
+) -> dict[str, Any]:
     every = comparing.common_charts(runs.values())
     usual = next((chart for chart in every if chart.key == "loss.val.val_loss"), every[0] if every else None)
     chart = next((each for each in every if each.key == request.GET.get("chart")), usual)
@@ -135,7 +139,7 @@ def _chart(request: HttpRequest, runs: dict[str, Run]) -> dict[str, Any]:
         "charts": every,
         "chart": chart,
         "axes": AXES,
-        "plot": plot,
+        "plot": plot and beside_baseline(plot, verdict, sessions),
         "markers": [],
         "is_logarithmic": request.GET.get("log") == "1",
     }

@@ -14,6 +14,7 @@ from diagnostics.services import Action, Drawing, draw, problems_of, suggested_a
 ISSUES_SHOWN = 200
 """Of each severity: beyond that nobody reads on, and the report as JSON has them all."""
 ISSUES_DRAWN = 40
+HELD_BACK_DRAWN = 20
 URGENT_ACTIONS = 3
 TITLES_SHOWN = 8
 """Issues that the mark of an epoch names: in a large network thousands of layers may have one."""
@@ -36,6 +37,14 @@ class ShownIssue:
         """Whether its card is unfolded: what is critical, and warnings that follow from nothing else."""
         severity = self.issue.severity
         return severity == IssueSeverity.critical or (severity == IssueSeverity.warning and self.cause is None)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A finding that the evidence did not carry, with that evidence."""
+
+    issue: FoundIssue
+    drawing: Drawing | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class Findings:
     issues: list[FoundIssue]
     groups: list[Group]
     counts: dict[str, int]
-    suppressed: list[FoundIssue]
+    suppressed: list[HeldBack]
     skipped: list[tuple[str, Any]]
     severity: str
     urgent: list[Action]
@@ -128,13 +137,20 @@ def findings(run: DiagnosticRun | None, severity: str, logged: Run | None) -> Fi
             for name, part in shown.items()
         ],
         counts={name: len(found) for name, found in by_severity.items()},
-        suppressed=[issue for issue in issues if issue.suppressed][:ISSUES_SHOWN],
+        suppressed=_held_back([issue for issue in issues if issue.suppressed], logged),
         skipped=sorted(run.summary.get("skipped_checks", {}).items()) if run else [],
         severity=severity if severity in SEVERITIES else "",
         urgent=urgent,
         later=[action for action in actions if action not in urgent],
         markers=_markers(reported),
     )
+
+
+def _held_back(issues: Sequence[FoundIssue], logged: Run | None) -> list[HeldBack]:
+    return [
+        HeldBack(issue, draw(logged, issue) if logged is not None and place < HELD_BACK_DRAWN else None)
+        for place, issue in enumerate(issues[:ISSUES_SHOWN])
+    ]
 
 
 def _causes(issues: Iterable[FoundIssue]) -> dict[str, FoundIssue]:

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from diagnostics.engine import Run
 from diagnostics.models import DiagnosticRun, State, Trigger
 from diagnostics.services import AXES, Heat, charts, heat, latest_alert, observed, plot, request_diagnosis
+from diagnostics.services.references import beside_baseline
 from diagnostics.views.findings import Findings, findings
 from diagnostics.views.model import architecture, profile
 from diagnostics.views.series import NotNumbers, asked_part, refused
@@ -48,7 +49,7 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
     runs = list(shown.diagnostic_runs.order_by("-queued", "-pk")[: RUNS_SHOWN + 1])
     awaited = next((run for run in runs if run.state in UNFINISHED), None)
     is_running = shown.status == SessionStatus.RUNNING
-    context |= _curves(request, logged) | _layers(request, logged, found)
+    context |= _curves(request, shown, logged, verdict) | _layers(request, logged, found)
     context |= {
         "latest": max((run for run in runs if run.finished), key=attrgetter("finished"), default=None),
         "awaited": awaited,
@@ -68,17 +69,18 @@ def session(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, "diagnostics/session.html", context)
 
 
-def _curves(request: HttpRequest, logged: Run) -> dict[str, Any]:
+def _curves(request: HttpRequest, session: TrainSession, logged: Run, verdict: DiagnosticRun | None) -> dict[str, Any]:
     """Return the chart that the query asks for, and all others small."""
     every = charts(logged)
     chosen = next((chart for chart in every if chart.key == request.GET.get("chart")), every[0] if every else None)
     axis = request.GET.get("x", "")
+    drawn = chosen and plot(logged, chosen, axis if axis in AXES else "epoch").thinned(DRAWN_POINTS)
     small = [plot(logged, chart).thinned(SMALL_POINTS) for chart in every if chart.key != "loss"]
     return {
         "charts": every,
         "chart": chosen,
         "axes": AXES,
-        "plot": chosen and plot(logged, chosen, axis if axis in AXES else "epoch").thinned(DRAWN_POINTS),
+        "plot": drawn and beside_baseline(drawn, verdict, [session]),
         "is_logarithmic": request.GET.get("log") == "1",
         "small": small,
         "carbon": next((each for each in small if each.chart.key == "carbon"), None),
@@ -106,9 +108,11 @@ def series(request: HttpRequest, pk: int) -> JsonResponse:
     if asked not in every and asked != "loss":
         return refused(f"This session has logged nothing for the chart {asked!r}; there are: {', '.join(every)}.")
     if asked not in every:
-        return JsonResponse({"chart": asked, "axis": axis, "x": [], "epoch": [], "series": {}, "non_finite": []})
-    found = plot(logged, every[asked], axis).between(low, high)
-    return JsonResponse(found.thinned(points).as_dict())
+        return JsonResponse(
+            {"chart": asked, "axis": axis, "x": [], "epoch": [], "series": {}, "references": {}, "non_finite": []}
+        )
+    found = plot(logged, every[asked], axis).between(low, high).thinned(points)
+    return JsonResponse(beside_baseline(found, _verdict(shown), [shown]).as_dict())
 
 
 @require_safe

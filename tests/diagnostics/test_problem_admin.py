@@ -74,6 +74,14 @@ def test_merging(staff, project):
     assert Problem.objects.unmerged().count() == 1
 
 
+def test_taking_apart(staff, project):
+    judge(make_session(project, 0), issue(), issue(layer="conv"))
+    choose(staff, PROBLEMS, "merge", Problem.objects.all())
+    page = choose(staff, PROBLEMS, "unmerge", Problem.objects.unmerged())
+    assert "1 problem." in page.content.decode()
+    assert Problem.objects.unmerged().count() == 2
+
+
 def test_last_sessions_are_diagnosed_again(staff, project):
     tell(project, "WW")
     choose(staff, PROBLEMS, "diagnose_again", [the_problem()])

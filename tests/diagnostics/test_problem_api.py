@@ -73,6 +73,7 @@ def test_gives_one(alices, found):
         ({"status": "resolved", "from_next_session": True}, {"status": "resolved"}),
         ({"status": "muted"}, {"status": "muted", "muted_sessions": None}),
         ({"status": "muted", "muted_sessions": 3}, {"status": "muted", "muted_sessions": 3}),
+        ({"status": "muted", "muted_until": "2100-01-01T00:00:00Z"}, {"muted_until": "2100-01-01T00:00:00Z"}),
         ({"status": "muted", "muted_layer": "fc1"}, {"status": "open", "muted_layers": ["fc1"]}),
         ({"status": "open"}, {"substatus": "ongoing"}),
         ({"reviewed": True}, {"substatus": "ongoing"}),
@@ -124,6 +125,15 @@ def test_bulk_merges(alices, found):
     alices.post(BULK, {"ids": [conv.pk, found.pk], "action": "merge", "into": found.pk}, format="json")
     assert alices.get(f"{LIST}/{conv.pk}").json()["id"] == found.pk
     assert patterns(alices.get(LIST)) == ["fc*"]
+
+
+def test_bulk_unmerges(alices, found):
+    conv = Problem.objects.get(layer_pattern="conv")
+    alices.post(BULK, {"ids": [conv.pk, found.pk], "action": "merge", "into": found.pk}, format="json")
+    assert alices.get(f"{LIST}/{found.pk}").json()["merged"] == [conv.pk]
+    answer = alices.post(BULK, {"ids": [found.pk], "action": "unmerge", "part": conv.pk}, format="json")
+    assert answer.json() == {"changed": 1}
+    assert alices.get(f"{LIST}/{conv.pk}").json()["id"] == conv.pk
 
 
 @pytest.mark.parametrize(
@@ -212,7 +222,7 @@ def test_absurd_numbers_are_not_found(alices, db, number):
 def test_list_costs_constant_queries(alices, project, django_assert_num_queries):
     for number in (1, 25):
         judge(make_session(project, number), *(issue(layer=chr(97 + letter)) for letter in range(number)))
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(8):
             alices.get(LIST)
 
 

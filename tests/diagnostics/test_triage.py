@@ -13,7 +13,7 @@ from diagnostics.services import problems
 from diagnostics.services.problems import Person
 from projects.models import ApiKey
 from projects.services import Refused
-from tests.diagnostics.triage import issue, judge, make_session, tell, the_problem
+from tests.diagnostics.triage import FIRST_DAY, issue, judge, make_session, tell, the_problem
 
 
 @pytest.fixture
@@ -83,6 +83,16 @@ def test_muting_for_good(project, by):
     problems.mute(everything(), by)
     tell(project, "CCC...", first=1)
     assert the_problem().standing == "muted"
+
+
+def test_muting_until_a_date(project, by):
+    tell(project, "W")
+    problems.mute(everything(), by, until=now() + timedelta(days=9))
+    Problem.objects.update(muted_after=the_problem().last_seen, muted_until=FIRST_DAY + timedelta(days=2))
+    tell(project, "W.", first=1)
+    assert the_problem().standing == "muted"
+    tell(project, "W", first=3)
+    assert the_problem().standing == "regressed"
 
 
 def test_muting_for_sessions(project, by):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 
 from diagnostics.engine import CHECKS, IssueCategory, IssueData, IssueSeverity
+from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
 from diagnostics.problem_models import Problem
 from diagnostics.services.problems import note_findings
 from sessions.models import SessionStatus, TrainSession
@@ -49,3 +50,25 @@ def tell(project, story, first=0, layer="fc1"):
 
 def the_problem():
     return Problem.objects.get()
+
+
+def store_verdict(session, *issues):
+    """Judge a session and keep its findings, as a diagnosis does."""
+    moment = session.started + timedelta(hours=1)
+    TrainSession.objects.filter(pk=session.pk).update(diagnosed=moment)
+    run = DiagnosticRun.objects.create(
+        session=session, trigger=Trigger.AUTOMATIC, state=State.DONE, created=moment, engine_version="1"
+    )
+    FoundIssue.objects.bulk_create(
+        FoundIssue(
+            run=run,
+            position=position,
+            check_id=each.check_id,
+            severity=each.severity,
+            category=each.category,
+            title=each.title,
+            layer_id=each.layer_id or "",
+        )
+        for position, each in enumerate(issues)
+    )
+    return judge(session, *issues)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from urllib.parse import quote
 
 import requests
@@ -20,19 +18,9 @@ from observer_client.record import (
     Profile,
 )
 from tests.pages.rows import MARKUP, epoch, to_plain
-from tests.processes.machinery import REPOSITORY, environment
 
 NAN = float("nan")
 KEYS = [f"0f6a3f0c-6a34-4a6c-8a0e-0f8a5f1c2d{number:02}" for number in range(4)]
-PERSON, PASSWORD = "alice", "correct horse battery"
-
-
-def make_person(home):
-    """Make an account that may see everything, the admin included."""
-    command = [sys.executable, "manage.py", "createsuperuser", "--noinput"]
-    account = {"USERNAME": PERSON, "EMAIL": "alice@example.org", "PASSWORD": PASSWORD}
-    variables = {f"DJANGO_SUPERUSER_{name}": value for name, value in account.items()}
-    subprocess.run(command, cwd=REPOSITORY, env=environment(home, **variables), check=True, capture_output=True)
 
 
 def make_hostile(url):

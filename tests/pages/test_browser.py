@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 BAD_KEY = "0f6a3f0c-6a34-4a6c-8a0e-0f8a5f1c2b01"
 GOOD_KEY = "0f6a3f0c-6a34-4a6c-8a0e-0f8a5f1c2b02"
+TASK_KEY = "0f6a3f0c-6a34-4a6c-8a0e-0f8a5f1c2b03"
 BAD_LOSSES = [2.3, 1.2, 0.8, 0.7, 9.0, 30.0, math.nan, math.nan]
 FOCUSED = "document.activeElement.matches('a, button') ? document.activeElement.textContent : ''"
 PATIENCE = 30_000
@@ -156,6 +158,20 @@ def test_the_chart_is_drawn(visit, bad):
         )
         assert colors > 10
         assert "2 point(s)" in page.locator("#chart").inner_text()
+
+
+def test_the_baseline_is_a_curve_of_the_chart(visit, url):
+    send(url, "PUT", "/projects/1/baselines/digits", {"metric": "loss", "value": 0.25})
+    opened = send(
+        url, "PUT", f"/sessions/{TASK_KEY}", {"run_name": "with a task", "hyperparameters": {"task": "digits"}}
+    )
+    send(url, "POST", f"/sessions/{TASK_KEY}/epochs", [json.loads(epoch(at, 1.0 / (at + 1), 1.0)) for at in range(5)])
+    send(url, "POST", f"/sessions/{TASK_KEY}/finish", {"status": "finished"}, Prefer="wait=30")
+    with visit(f"/sessions/{opened['id']}") as page:
+        page.get_by_label("Log scale").check()
+        assert page.locator("#chart .u-legend .u-label").all_text_contents()[-1] == "baseline digits"
+        page.get_by_label("Smoothing").fill("0.5")
+        assert page.locator("#chart .u-legend .u-label").count() == 6
 
 
 def test_the_chart_has_a_logarithmic_scale(visit, bad):

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils.timezone import now
 
 from diagnostics.problem_models import Problem, SavedSearch
-from diagnostics.problem_views import MOST_SEARCHES
 from diagnostics.services import mark_due, problems, work
 from diagnostics.services.problems import Person
+from diagnostics.services.problems.saving import MOST_SEARCHES
 from sessions.models import TrainSession
 from sessions.services import store_epochs
 from tests.diagnostics.triage import issue, judge, make_session, tell, the_problem
@@ -153,7 +155,7 @@ def the(project, pattern):
 def test_problem_page_costs_constant_queries(as_alice, project, django_assert_num_queries):
     for number, story in ((0, "W"), (1, "W.W" * 10)):
         tell(project, story, first=number)
-        with django_assert_num_queries(19):
+        with django_assert_num_queries(20):
             as_alice.get(the_problem().get_absolute_url())
 
 
@@ -210,6 +212,24 @@ def test_bulk_merge(as_alice, triage):
     assert Problem.objects.unmerged().count() == 2
 
 
+def test_muted_until_a_day(as_alice, text, triage):
+    tomorrow = f"{now() + timedelta(days=1):%Y-%m-%d}"
+    as_alice.post(BULK, {"problem": the(triage, "conv").pk, "action": "mute", "until": tomorrow})
+    assert f"Muted until a session started after {tomorrow} 00:00 UTC shows it" in text(
+        f"/problems/{the(triage, 'conv').pk}"
+    )
+    assert on_page(text, f"/projects/{triage.pk}/problems?status=muted") == ["conv"]
+
+
+def test_what_was_merged_is_taken_out_again(as_alice, text, triage):
+    conv, fc = (the(triage, pattern) for pattern in ("conv", "fc*"))
+    as_alice.post(BULK, {"problem": [fc.pk, conv.pk], "action": "merge", "into": conv.pk})
+    assert f'value="unmerge?part={fc.pk}"' in text(f"/problems/{conv.pk}")
+    as_alice.post(BULK, {"problem": conv.pk, "action": f"unmerge?part={fc.pk}"})
+    assert on_page(text, f"/projects/{triage.pk}/problems?status=all") == ["conv", "fc*", "loss-explosion"]
+    assert f"<b>alice</b> took out from #{conv.pk}" in text(f"/problems/{fc.pk}")
+
+
 @pytest.mark.parametrize(
     ("form", "words"),
     [
@@ -220,6 +240,8 @@ def test_bulk_merge(as_alice, triage):
         ({"action": "mute", "until": "2001-01-01", "problem": "{pk}"}, "has passed"),
         ({"action": "assign?assignee=charlie", "problem": "{pk}"}, "charlie is not a member"),
         ({"action": "merge", "problem": "{pk}"}, "two problems or more"),
+        ({"action": "unmerge", "problem": "{pk}"}, "Nothing was merged"),
+        ({"action": "unmerge?part=999999", "problem": "{pk}"}, "no part of this problem"),
         ({"action": "merge", "into": "999999", "problem": "{pk}"}, "no other problem 999999"),
         ({"action": "comment", "text": "  ", "problem": "{pk}"}, "A comment has"),
     ],

@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from diagnostics.engine import IssueSeverity
 from sessions.models import SessionStatus
+from tests.diagnostics.triage import issue, judge, tell
+from tests.diagnostics.triage import make_session as make_session_of_day
 from tests.pages.rows import MARKUP, make_session, make_sessions
 
 
@@ -90,6 +93,21 @@ def test_an_empty_project_shows_its_own_lines(text, project):
 def test_draws_the_trend(text, project):
     make_sessions(project, 4)
     assert "Health over the latest 4 sessions" in text(f"/projects/{project.pk}")
+
+
+def test_recurring_problems_are_the_gravest_first_then_the_most_frequent(text, project):
+    tell(project, "WW", layer="often")
+    judge(make_session_of_day(project, 2), issue(layer="once"), issue(IssueSeverity.critical, layer="grave"))
+    recurring = text(f"/projects/{project.pk}").partition("Recurring problems")[2].partition("</section>")[0]
+    assert re.findall("<code>(.*?)</code>", recurring) == ["grave", "often", "once"]
+
+
+def test_draws_what_was_emitted(text, project):
+    for number, mass in enumerate((0.001, None, 0.003)):
+        make_session(project, f"run {number}", co2_kg=mass)
+    page = text(f"/projects/{project.pk}")
+    assert "CO₂ of the latest 2 sessions" in page
+    assert "<title>run 2: 3 g</title>" in page
 
 
 def test_one_session_is_no_trend(text, project, healthy_run):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import re
+from html import unescape
+
 import pytest
 
 from diagnostics.models import State, Trigger
@@ -180,7 +184,7 @@ def test_costs_the_same_for_small_and_for_large(as_alice, project, django_assert
         with django_assert_num_queries(10):
             as_alice.get(f"/sessions/{session.pk}")
         # The columns are at hand now.
-        for part, queries in (("", 9), ("/series", 3), ("/layers", 6)):
+        for part, queries in (("", 9), ("/series", 4), ("/layers", 6)):
             with django_assert_num_queries(queries):
                 as_alice.get(f"/sessions/{session.pk}{part}")
 
@@ -288,6 +292,13 @@ def test_shows_where_the_time_went(text, project):
 def test_the_series_of_nothing_is_empty(as_alice, project):
     series = as_alice.get(f"/sessions/{make_session(project).pk}/series").json()
     assert (series["x"], series["series"]) == ([], {})
+
+
+def test_whatever_is_offered_for_download_is_json(as_alice, text, bad_run):
+    offered = re.findall(r'<a href="([^"]+)" download="[\w-]+\.json">', text(f"/sessions/{bad_run.pk}"))
+    answers = [as_alice.get(unescape(address)) for address in offered]
+    assert [answer.headers["Content-Type"].partition(";")[0] for answer in answers] == ["application/json"] * 4
+    assert all(json.loads(answer.content) for answer in answers)
 
 
 def test_sizes_of_layers_may_be_texts(text, project):

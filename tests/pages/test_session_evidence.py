@@ -12,6 +12,8 @@ from diagnostics.engine import Run, diagnose
 from diagnostics.models import FoundIssue
 from diagnostics.services import draw
 from diagnostics.templatetags.curves import evidence
+from sessions.services import store_epochs
+from tests.pages.rows import HELD_BACK, epoch, make_run, make_session
 
 RUNS = Path(__file__).parents[1] / "cli" / "runs"
 LOSSES = [2.0, 1.0, 0.5, 6.0, 5.0]
@@ -93,6 +95,25 @@ def test_a_wide_range_is_drawn_on_a_logarithmic_scale():
 def test_very_many_places_are_thinned():
     found = draw(a_run([1.0, 2.0] * 2_000), an_issue(EXPLODED | {"epochs": list(range(4_000))}))
     assert found.marks.size <= 60
+
+
+def test_what_was_held_back_shows_why_with_its_series(text, project):
+    session = make_session(project)
+    store_epochs(session, [epoch(at, loss, loss) for at, loss in enumerate(LOSSES)])
+    session.refresh_from_db()
+    make_run(session, HELD_BACK | {"evidence": EXPLODED, "epoch_index": 3, "description": "It rose six times."})
+    _, held = text(f"/sessions/{session.pk}").split("Held back as not significant")
+    assert "It rose six times." in held
+    assert 'class="hit"' in held.partition("</ul>")[0]
+
+
+def test_very_many_that_were_held_back_are_drawn_in_part(text, project):
+    session = make_session(project)
+    store_epochs(session, [epoch(at, loss, loss) for at, loss in enumerate(LOSSES)])
+    session.refresh_from_db()
+    make_run(session, *[HELD_BACK | {"evidence": EXPLODED, "epoch_index": 3}] * 50)
+    page = text(f"/sessions/{session.pk}")
+    assert (page.count('class="held-back"'), page.count('class="evidence"')) == (50, 20)
 
 
 @pytest.mark.parametrize("name", ["faulty", "nan", "healthy"])

@@ -137,5 +137,16 @@ def test_a_layer_with_an_issue_leads_to_it(text, session):
     assert f'href="/sessions/{session.pk}#issue-{run.issues.get().pk}"' in page
 
 
+def test_a_thousand_layers_are_a_page_of_some_and_the_way_to_the_rest(text, project):
+    made = make_session(project)
+    layers = {f"blocks.{at}.conv": {"gradient_norm_mean": 1.0 + at} for at in range(1_000)}
+    store_epochs(made, [epoch(number, 1.0, 1.0, layer_health={"layers": layers}) for number in range(3)])
+    made.refresh_from_db()
+    page = text(f"/sessions/{made.pk}/layers")
+    assert page.count('class="strip"') == 25
+    assert "1–25 of 1,000, worst first" in page
+    assert "blocks.999.conv" in text(f"/sessions/{made.pk}/layers?layer=999")
+
+
 def test_names_of_layers_are_text(text, session):
     assert "<script>alert" not in text(f"/sessions/{session.pk}/layers?layer=script&metric=weight_sparsity")

@@ -21,7 +21,9 @@ from diagnostics.services.problems.history import Rate, rates, strip
 from diagnostics.services.problems.linking import latest_issue, problems_of
 from diagnostics.services.problems.merging import merge
 from diagnostics.services.problems.orders import Action, Order, carry_out
+from diagnostics.services.problems.saving import own_searches, save_search
 from diagnostics.services.problems.searching import CATEGORIES, SEVERITIES, SORTS, STATES, Search, counts
+from diagnostics.services.problems.splitting import unmerge
 from diagnostics.services.problems.updating import note_findings, refresh_project
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "mute",
     "mute_layer",
     "note_findings",
+    "own_searches",
     "problems_of",
     "rates",
     "refresh_project",
@@ -55,5 +58,7 @@ __all__ = [
     "resolve",
     "resolve_from_next",
     "review",
+    "save_search",
     "strip",
+    "unmerge",
 ]

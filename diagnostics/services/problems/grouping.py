@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from diagnostics.engine import IssueData, IssueSeverity
+from diagnostics.models import FoundIssue
 from projects.services.documents import clean
 
 VERSION = 1
@@ -41,6 +42,12 @@ def gravest(severities: Iterable[str]) -> str:
     return min(severities, key=lambda severity: IssueSeverity(severity).rank)
 
 
+Finding = IssueData | FoundIssue
+"""As the engine gives it, or as it was stored."""
+Groups = dict[tuple[str, str], list[Finding]]
+"""Findings by check and pattern of layers."""
+
+
 @dataclass(slots=True)
 class Seen:
     """A problem as one diagnosis shows it. ``layers`` are distinct, in the order of the report: a dictionary, since a
@@ -56,7 +63,7 @@ class Seen:
     epoch_index: int | None = None
     layers: dict[str, None] = field(default_factory=dict)
 
-    def add(self, issue: IssueData) -> None:
+    def add(self, issue: Finding) -> None:
         self.severity = gravest((self.severity, str(issue.severity)))
         self.issue_count += issue.count
         self.epoch_index = _first(self.epoch_index, issue.epoch_index)
@@ -79,16 +86,16 @@ def _first(*epochs: int | None) -> int | None:
     return min((epoch for epoch in epochs if epoch is not None), default=None)
 
 
-def grouped(issues: Iterable[IssueData]) -> dict[tuple[str, str], list[IssueData]]:
+def grouped(issues: Iterable[IssueData]) -> Groups:
     """Sort the reported issues of a diagnosis by check and pattern of layers."""
-    groups: dict[tuple[str, str], list[IssueData]] = {}
+    groups: Groups = {}
     for issue in issues:
         if issue.suppressed is None and issue.check_id:
             groups.setdefault((issue.check_id, layer_pattern(issue.layer_id or "")), []).append(issue)
     return groups
 
 
-def seen(issues: list[IssueData]) -> Seen:
+def seen(issues: Sequence[Finding]) -> Seen:
     """Sum up the issues of one group; there is at least one."""
     first = issues[0]
     found = Seen(

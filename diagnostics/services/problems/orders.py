@@ -15,6 +15,7 @@ from diagnostics.services.problems import actions
 from diagnostics.services.problems.actions import Person, assignees
 from diagnostics.services.problems.merging import merge
 from diagnostics.services.problems.searching import ME
+from diagnostics.services.problems.splitting import unmerge
 from projects.services import Refused
 
 
@@ -27,11 +28,13 @@ class Action(StrEnum):
     ASSIGN = "assign"
     COMMENT = "comment"
     MERGE = "merge"
+    UNMERGE = "unmerge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to do. ``until``, ``sessions`` and ``layer`` belong to mute, ``into`` (an id) to merge."""
+    """What to do. ``until``, ``sessions`` and ``layer`` belong to mute, ``into`` (an id) to merge,
+    ``part`` (an id; without it all of them) to unmerge."""
 
     action: str
     until: datetime | None = None
@@ -40,6 +43,7 @@ class Order:
     assignee: str | None = None
     text: str = ""
     into: int | None = None
+    part: int | None = None
 
 
 def carry_out(problems: Sequence[Problem], by: Person, order: Order) -> int:
@@ -72,7 +76,9 @@ def _do(problems: Sequence[Problem], by: Person, order: Order) -> int:
         return actions.assign(problems, by, _account(problems, by, order.assignee))
     if action == Action.COMMENT:
         return actions.comment(problems, by, order.text)
-    return _merge(problems, by, order.into)
+    if action == Action.MERGE:
+        return _merge(problems, by, order.into)
+    return sum(len(_unmerge(problem, by, order.part)) for problem in problems)
 
 
 def _mute(problems: Sequence[Problem], by: Person, order: Order) -> int:
@@ -103,6 +109,10 @@ def _merge(problems: Sequence[Problem], by: Person, into: int | None) -> int:
         target = next((problem for problem in problems if problem.pk == into), None) or _other(problems[0], into)
     merge(target, [problem for problem in problems if problem.pk != target.pk], by)
     return len(problems)
+
+
+def _unmerge(problem: Problem, by: Person, part: int | None) -> list[Problem]:
+    return unmerge(problem, [part] if part is not None else list(problem.merged.values_list("pk", flat=True)), by)
 
 
 def _other(problem: Problem, pk: int) -> Problem:

@@ -16,7 +16,7 @@ from django.utils.timezone import now
 
 from diagnostics.engine import IssueData
 from diagnostics.problem_models import Act, Activity, Coverage, Occurrence, Problem, Status, Substatus
-from diagnostics.services.problems.grouping import LAYERS_KEPT, Seen, fingerprint, grouped, seen
+from diagnostics.services.problems.grouping import LAYERS_KEPT, Groups, Seen, fingerprint, grouped, seen
 from diagnostics.services.problems.history import past
 from diagnostics.services.problems.standing import Marks, standing
 from projects.models import Project
@@ -49,7 +49,7 @@ def note_findings(session: TrainSession, issues: Iterable[IssueData], checks: Co
     before = _shown_before(session)
     if not groups and not before and not (news and is_complete):
         return
-    if not news and not _differs(before, _sightings(session, groups, _known(session, groups))):
+    if not news and not _differs(before, sighted(session, groups, _known(session, groups))):
         return
     project = lock([session.project_id])[session.project_id]
     # Somebody may have merged problems until the lock was free, which moves what the session showed before.
@@ -57,7 +57,7 @@ def note_findings(session: TrainSession, issues: Iterable[IssueData], checks: Co
     if missing := [several for key, several in groups.items() if fingerprint(*key) not in problems]:
         _make(session, [seen(several) for several in missing])
         problems = _known(session, groups)
-    sightings = _sightings(session, groups, problems)
+    sightings = sighted(session, groups, problems)
     _store(session, before, sightings)
     touched = {*before, *sightings}
     if is_complete:
@@ -104,7 +104,7 @@ def _open(project_id: int) -> QuerySet[Problem]:
     return Problem.objects.unmerged().filter(project=project_id, status=Status.OPEN)
 
 
-def _known(session: TrainSession, groups: dict[tuple[str, str], list[IssueData]]) -> dict[str, Problem]:
+def _known(session: TrainSession, groups: Groups) -> dict[str, Problem]:
     """Return the problems of these groups by fingerprint; a merged one is that which it became part of."""
     wanted = [fingerprint(*key) for key in groups]
     rows = Problem.objects.filter(project=session.project_id, fingerprint__in=wanted).select_related("merged_into")
@@ -135,9 +135,7 @@ def _make(session: TrainSession, missing: Sequence[Seen]) -> None:
 Sightings = dict[int, tuple[Occurrence, Seen]]
 
 
-def _sightings(
-    session: TrainSession, groups: dict[tuple[str, str], list[IssueData]], problems: dict[str, Problem]
-) -> Sightings:
+def sighted(session: TrainSession, groups: Groups, problems: Mapping[str, Problem]) -> Sightings:
     """Return what the session shows of each problem, without the layers that somebody muted."""
     found: dict[int, Seen] = {}
     for key, several in groups.items():

@@ -110,6 +110,7 @@ function options(width, data, settings, whenReady, whenZoomed) {
             { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : format(tick))) }],
         series: [{ label: data.axis, value: (_, value) => (value == null ? "–" : write(value)) },
             ...labels.map((label, place) => line(label, place % COLORS.length, faint)),
+            ...Object.keys(data.references).map((label, place) => line(label, 0, { stroke: color("muted"), width: 1.5, dash: place ? [2, 4] : [10, 5], spanGaps: false, points: { show: false } })),
             ...(settings.smoothing > 0 ? labels.map((label, place) => line(`${label}, smoothed`, place % COLORS.length)) : [])],
         cursor: { drag: { x: true, y: false, setScale: false } },
         hooks: { ready: [whenReady], draw: [crosses(data.non_finite)], setSelect: [whenZoomed] },
@@ -118,10 +119,10 @@ function options(width, data, settings, whenReady, whenZoomed) {
 
 /** The columns as the settings want them. The logarithm of what is not positive does not exist: a gap. */
 function columns(data, settings) {
-    const lines = Object.values(data.series).map((values) =>
-        settings.isLogarithmic ? values.map((value) => (value > 0 ? value : null)) : values);
+    const shown = (values) => (settings.isLogarithmic ? values.map((value) => (value > 0 ? value : null)) : values);
+    const lines = Object.values(data.series).map(shown);
     const smooth = settings.smoothing > 0 ? lines.map((values) => smoothed(values, settings.smoothing)) : [];
-    return [data.x, ...lines, ...smooth];
+    return [data.x, ...lines, ...Object.values(data.references).map(shown), ...smooth];
 }
 
 class Chart {

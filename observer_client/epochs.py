@@ -36,6 +36,9 @@ class EpochWriter:
         self.layers = LayerWatch(config.layer_health_every, extras)
         self.signals = Signals(steps, RankWatch(config), with_gpu=config.track_system and config.mode != "disabled")
         self._attempts, self._least = dict(past.attempts), past.least
+        self._past: Past | None = past if past.steps else None
+        self.steps_before = past.steps_before(past.next_epoch)
+        """Steps of earlier processes, where a resumed run goes on counting."""
         self._memory = config.track_memory
         on = config.mode != "disabled"
         self._load = machine.LoadMeter() if on and config.track_system else None
@@ -63,7 +66,17 @@ class EpochWriter:
         record.layer_health = self.layers.read()
         self._add_readings(record)
         self.signals.add_to(record, window)
+        self._count_on(record)
         return record
+
+    @harmless
+    def _count_on(self, record: Epoch) -> None:
+        past, self._past = self._past, None
+        if past is not None:
+            # Only the first epoch that ends here says where the training was taken up again.
+            self.steps_before = past.steps_before(record.epoch)
+        if self.steps_before:
+            count_on(record, self.steps_before)
 
     @harmless
     def _add_steps(self, record: Epoch, window: Window, now: float) -> None:
@@ -103,6 +116,19 @@ class EpochWriter:
             self._carbon.close()
         if self.profile is not None:
             self.profile.leave_optimizer()
+
+
+def count_on(record: Epoch, steps: int) -> None:
+    """Number the steps of ``record`` on from so many ``steps`` of earlier processes."""
+    if record.steps is not None:
+        record.steps.first = [first + steps for first in record.steps.first]
+    if record.loss is not None and record.loss.first_non_finite_step is not None:
+        record.loss.first_non_finite_step += steps
+    if record.profiler is not None and record.profiler.step is not None:
+        record.profiler.step += steps
+    for layer in record.layer_health.layers.values() if record.layer_health else ():
+        if layer.first_non_finite_step is not None:
+            layer.first_non_finite_step += steps
 
 
 @harmless

@@ -53,6 +53,10 @@ class Fits:
             self._is_open = True
         return self.observer
 
+    def _count_from(self, steps: int) -> None:
+        """Number the steps on from ``steps``, which a checkpoint or an earlier fit has behind it."""
+        self.observer._epochs.steps_before = max(0, steps - self.observer._steps.total)
+
     def _end_fit(self) -> None:
         """Close the run, if it is this adapter's own."""
         if self._is_open:

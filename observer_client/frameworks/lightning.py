@@ -54,6 +54,8 @@ class ObserverCallback(Fits, Callback):
         """Tell the model: only now are there optimizers, and weights of a checkpoint."""
         optimizers = trainer.optimizers
         self.observer.register_model(pl_module, optimizers[0] if optimizers else None)
+        # What Lightning numbers the steps for loggers by: `global_step` counts those of each optimizer of a GAN.
+        self._count_from(trainer.fit_loop.epoch_loop._batches_that_stepped)
         found = {name: getattr(trainer, name) for name in _SETTINGS}
         found["optimizer"] = ", ".join(type(each).__name__ for each in optimizers)
         if trainer.ckpt_path is not None:

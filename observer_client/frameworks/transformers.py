@@ -60,6 +60,7 @@ class ObserverCallback(Fits, TrainerCallback):
         if observer.folder is None:
             return
         self._losses = LossTap()
+        self._count_from(state.global_step)
         observer.register_model(objects["model"], objects.get("optimizer"))
         observer.log_hyperparameters(_hyperparameters(args, state, objects["model"]))
 

@@ -177,6 +177,7 @@ def test_a_resumed_training_goes_on_counting(trained, tmp_path):
     train(Classifier(), callback, trained[3], resume=str(trained[3] / "checkpoint-4"))
     assert [each["epoch"] for each in epochs(callback.observer)] == [1]
     assert hyperparameters(callback.observer)["resumed_from_step"] == 4
+    assert epochs(callback.observer)[0]["steps"]["first"][0] == 4
 
 
 def test_a_crash_is_recorded_around_the_training(tmp_path):

@@ -140,6 +140,43 @@ def test_a_run_goes_on(observe, server, by, monkeypatch, tmp_path):
     assert server.session.opening["attempt"] == 1 and server.session.opening["run_name"] == "digits"
 
 
+def first_steps(observer):
+    return [(each["epoch"], each["steps"]["first"][0]) for each in records(observer, "epoch")]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        pytest.param(None, [(3, 12), (4, 16)], id="the next epoch"),
+        pytest.param(2, [(2, 8), (3, 12)], id="an epoch again"),
+        pytest.param(0, [(0, 0), (1, 4)], id="from the start"),
+        pytest.param(7, [(7, 12), (8, 16)], id="epochs left out"),
+    ],
+)
+def test_steps_of_a_resumed_run_are_counted_on(observe, told, expected):
+    first = observe()
+    train(first, 3)
+    first.close()
+    with resumed(first) as second:
+        for epoch in (told, None):
+            for _ in range(4):
+                second.step(loss=float("nan"))
+            second.flush(epoch=epoch)
+        assert first_steps(second)[3:] == expected
+        assert second._progress()["step"] == expected[1][1] + 4
+        assert records(second, "epoch")[3]["loss"]["first_non_finite_step"] == expected[0][1]
+
+
+def test_a_damaged_record_keeps_nobody_from_resuming(observe):
+    first = observe()
+    train(first, 2)
+    first.close()
+    with (first.folder / "records.jsonl").open("a") as file:
+        file.write('{"seq": 99, "kind": "epoch", "data": {"epoch": "x", "steps": 3}}\n')
+    with resumed(first) as second:
+        assert second.key == first.key and second._epochs.next == 2
+
+
 def test_log_lines_of_a_resumed_run_get_new_numbers(observe):
     first = observe()
     first.log("one")

@@ -146,6 +146,7 @@ class Observer:
         if self.config.track_phases:
             self._signals.phases.watch(model)
         self._signals.ranks.watch(model)
+        self._signals.scaler.seek(model)
 
     @harmless
     def _use_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
@@ -328,7 +329,7 @@ class Observer:
             self._recording.write(kind, data)
 
     def _progress(self) -> dict[str, Any]:
-        return {"epoch": self._epochs.next, "step": self._steps.total}
+        return {"epoch": self._epochs.next, "step": self._epochs.steps_before + self._steps.total}
 
     def _forked(self) -> None:
         """Fall silent in a forked child, where locks may be held by threads that do not exist there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import threading
 import time
 import weakref
@@ -89,6 +90,70 @@ def test_a_forked_child_dies_of_a_signal_as_ever(run, tmp_path):
         """
     assert run(code, mode="offline").returncode == 0
     assert [each["status"] for each in recorded(tmp_path, "ending")] == ["finished"]
+
+
+STUCK = """
+import ctypes
+c, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+c.pthread_mutex_init(mutex, None)
+c.pthread_mutex_lock(mutex)
+print("stuck", flush=True)
+c.pthread_mutex_lock(mutex)
+"""
+
+
+def stuck(run, code, name="SIGTERM", **settings):
+    """A process that gets a signal while a call of C does not return."""
+    process = run(code + STUCK, wait=False, **settings)
+    assert process.stdout.readline() == "stuck\n"
+    # It says so just before.
+    time.sleep(0.5)
+    process.send_signal(signal.Signals[name])
+    return process
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_process_stuck_in_a_call_ends_and_keeps_its_steps(run, server, name):
+    process = stuck(run, "observer = Observer()\nobserver.step(0, 1.0)", name, url=server.url)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.Signals[name]
+    reason = f"{name}, while the main thread was stuck in a call"
+    assert (server.session.ending["status"], server.session.ending["reason"]) == ("killed", reason)
+    assert [epoch["loss"]["n_batches"] for epoch in server.session.epochs.values()] == [1]
+
+
+@pytest.mark.processes
+def test_a_process_stuck_with_a_lock_of_ours_ends(run):
+    process = stuck(run, "observer = Observer()\nobserver.step(0, 1.0)\nobserver._lock.acquire()", mode="offline")
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.processes
+def test_a_handler_of_the_training_is_not_overruled_while_stuck(run):
+    code = "import signal\nsignal.signal(signal.SIGTERM, lambda *a: None)\nobserver = Observer()"
+    process = stuck(run, code, mode="offline")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.communicate(timeout=3)
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.processes
+def test_an_event_loop_hears_of_its_signals_as_ever(run, tmp_path):
+    code = """
+        import asyncio, signal
+        async def main():
+            heard = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
+            with Observer():
+                os.kill(os.getpid(), signal.SIGUSR1)
+                await asyncio.wait_for(heard.wait(), 30)
+        asyncio.run(main())
+        """
+    assert run(code, mode="offline").returncode == 0
+    assert recorded(tmp_path, "ending")[0]["status"] == "finished"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +53,11 @@ class EpochWriter:
         self.next = number + 1
         self._attempts[number] = self._attempts.get(number, self._least - 1) + 1
         return number, self._attempts[number]
+
+    def again(self, record: Epoch) -> Epoch:
+        """Return ``record`` as one that takes the place of the one written before."""
+        self._attempts[record.epoch] = self._attempts.get(record.epoch, record.attempt) + 1
+        return replace(record, attempt=self._attempts[record.epoch])
 
     def write(self, number: tuple[int, int], window: Window, now: float, *metrics: Any) -> Epoch:
         """Return the record of the epoch whose steps are in ``window``, ended at clock ``now``.

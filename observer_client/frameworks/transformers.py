@@ -57,7 +57,7 @@ class ObserverCallback(Fits, TrainerCallback):
         """A step whose norm is about to be logged."""
         self._every = _evaluates_every(args, state)
         self._stop_listening()
-        if observer.folder is None:
+        if not observer._live:
             return
         self._losses = LossTap()
         self._count_from(state.global_step)

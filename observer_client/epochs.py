@@ -56,8 +56,13 @@ class EpochWriter:
 
     def again(self, record: Epoch) -> Epoch:
         """Return ``record`` as one that takes the place of the one written before."""
-        self._attempts[record.epoch] = self._attempts.get(record.epoch, record.attempt) + 1
-        return replace(record, attempt=self._attempts[record.epoch])
+        attempt = self._attempts.get(record.epoch, record.attempt) + 1
+        self.again_as(record.epoch, attempt)
+        return replace(record, attempt=attempt)
+
+    def again_as(self, epoch: int, attempt: int) -> None:
+        """Note that ``epoch`` was written as that ``attempt``."""
+        self._attempts[epoch] = max(attempt, self._attempts.get(epoch, attempt))
 
     def write(self, number: tuple[int, int], window: Window, now: float, *metrics: Any) -> Epoch:
         """Return the record of the epoch whose steps are in ``window``, ended at clock ``now``.

@@ -63,7 +63,7 @@ def _wrap() -> None:
             each.look(self, optimizer)
         return inner(self, optimizer, *args, **kwargs)
 
-    _wrapper = GradScaler.step = step  # type: ignore[method-assign]
+    _wrapper = GradScaler.step = step
 
 
 def _unwrap() -> None:
@@ -72,5 +72,5 @@ def _unwrap() -> None:
 
     # Somebody else's wrapper on top of it stays, and calls ours, which then only passes on.
     if _wrapper is not None and GradScaler.step is _wrapper:
-        GradScaler.step = _wrapper.__wrapped__  # type: ignore[method-assign]
+        GradScaler.step = _wrapper.__wrapped__
         _wrapper = None

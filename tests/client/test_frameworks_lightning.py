@@ -47,6 +47,9 @@ class Digits(lightning.LightningModule):
     def validation_step(self, batch, number):
         self.log("val_loss", torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
 
+    def test_step(self, batch, number):
+        self.log("test_loss", torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=self.hparams.learning_rate)
 
@@ -199,6 +202,23 @@ def test_a_resumed_fit_goes_on_counting(fitted, tmp_path):
     assert [(each["epoch"], each["steps"]["first"][0]) for each in epochs(callback.observer)] == [(2, 8)]
     (told,) = [each["hyperparameters"] for each in records(callback.observer, "update") if "hyperparameters" in each]
     assert told["resumed_from"].endswith("last.ckpt")
+
+
+def test_a_test_after_the_fit_joins_its_last_epoch():
+    callback = ObserverCallback(config=offline())
+    running = fit(Digits(), callback, max_epochs=1)
+    before = epochs(callback.observer)[-1]["loss"]["val"]
+    tested = running.test(running.model, loader(2), verbose=False)[0]["test_loss"]
+    validated = running.validate(running.model, loader(2), verbose=False)[0]["val_loss"]
+    after = epochs(callback.observer)[-1]["loss"]["val"]
+    told = {"test_loss": pytest.approx(tested), "final_val_loss": pytest.approx(validated)}
+    assert after == {**before, **told} and ending(callback.observer)[0] == "finished"
+
+
+def test_a_validation_before_any_fit_is_nobody_s():
+    callback = ObserverCallback(config=offline())
+    trainer(callback).validate(Digits(), loader(1), verbose=False)
+    assert callback.observer.folder is None
 
 
 def test_other_ranks_are_silent():

@@ -172,6 +172,17 @@ def test_evaluations_of_several_data_sets_belong_together(tmp_path):
     ] * 2
 
 
+def test_evaluations_after_the_training_join_its_last_epoch(tmp_path):
+    callback = ObserverCallback(config=offline())
+    running = train(Classifier(), callback, tmp_path, num_train_epochs=1)
+    assert "val" not in epochs(callback.observer)[0]["loss"]
+    evaluated = running.evaluate()
+    tested = running.predict(samples(2)).metrics
+    last = epochs(callback.observer)[-1]
+    assert last["loss"]["val"] == {"val_loss": evaluated["eval_loss"], "test_loss": tested["test_loss"]}
+    assert (last["epoch"], last["loss"]["n_batches"], ending(callback.observer)[0]) == (0, 4, "finished")
+
+
 def test_a_resumed_training_goes_on_counting(trained, tmp_path):
     callback = ObserverCallback(config=offline())
     train(Classifier(), callback, trained[3], resume=str(trained[3] / "checkpoint-4"))

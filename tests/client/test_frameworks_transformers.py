@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 from observer_client import ObserverConfig
 from tests.client.conftest import batches, example, net, recorded, records
 
-pytestmark = [pytest.mark.xdist_group("frameworks"), pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.xdist_group("frameworks")
 
 
 def offline(**settings):
@@ -311,6 +311,7 @@ def test_accelerate_a_crash_is_recorded_around_the_training(accelerator):
     assert ending(tracker.observer) == ("crashed", "ZeroDivisionError: division by zero")
 
 
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning")
 def test_transformers_as_documented(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLDIAG_MODE", "offline")

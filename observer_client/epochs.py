@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from observer_client import machine
@@ -78,6 +79,9 @@ class EpochWriter:
         self._add_readings(record)
         self.signals.add_to(record, window)
         self._count_on(record)
+        if record.throughput is not None:
+            record.throughput.observer_seconds = self.layers.spent + perf_counter() - now
+        self.layers.spent = 0.0
         return record
 
     @harmless

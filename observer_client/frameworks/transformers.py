@@ -43,9 +43,9 @@ class ObserverCallback(Fits, TrainerCallback):
     The norm of the gradient, before clipping, is known where the Trainer logs it.
 
     Metrics of evaluations are recorded once, with the epoch before them, under the names of validation:
-    ``eval_loss`` becomes ``val_loss``. Those of ``evaluate()`` and ``predict()`` after the training join its last epoch.
-    The Trainer does not tell callbacks of an exception. One that nobody catches is
-    recorded all the same; for others, as in a notebook, use the callback as a context manager around ``train()``.
+    ``eval_loss`` becomes ``val_loss``. Those of ``evaluate()`` and ``predict()`` after the training join its last
+    epoch. The Trainer does not tell callbacks of an exception. One that nobody catches is recorded all the same; for
+    others, as in a notebook, use the callback as a context manager around ``train()``.
     """
 
     @harmless

@@ -44,8 +44,12 @@ def tell_afterwards(observer: Observer, metrics: Mapping[str, float]) -> None:
         return
     spool.append("epoch", found)
     if observer.config.mode == "online":
-        # Not a daemon: a script ends right after its last evaluation.
-        threading.Thread(target=_deliver, args=(spool, observer), name="mldiag-afterwards").start()
+        try:
+            # Not a daemon: a script ends right after its last evaluation.
+            threading.Thread(target=_deliver, args=(spool, observer), name="mldiag-afterwards").start()
+        except RuntimeError:
+            # No thread to be had: the next run delivers it.
+            spool.close()
     else:
         spool.close()
 

@@ -38,7 +38,7 @@ class Bell:
     def wait(self, seconds: float) -> None:
         """Wait for a ring, at most so long. What signals the process gets meanwhile is told to `wakeup`."""
         ears = wakeup.ears()
-        ready = _readable([each for each in (self._out, ears) if each is not None and each.fileno() >= 0], seconds)
+        ready = _readable([each for each in (self._out, ears) if each is not None], seconds)
         if ears in ready:
             wakeup.listen()
         if self._out in ready:
@@ -54,11 +54,12 @@ class Bell:
 
 
 def _readable(sockets: Sequence[socket.socket], seconds: float) -> list[socket.socket]:
+    # Closed by another thread, a socket has no number; closed a moment later, the system says so.
+    by_number = {number: each for each in sockets if (number := each.fileno()) >= 0}
     if not hasattr(select, "poll"):
-        return list(select.select(sockets, [], [], seconds)[0])
+        return [by_number[number] for number in select.select(list(by_number), [], [], seconds)[0]]
     # Not `select`: it knows the first thousand files of a process only.
     poll = select.poll()
-    by_number = {each.fileno(): each for each in sockets}
     for number in by_number:
         poll.register(number, select.POLLIN)
     return [by_number[number] for number, _ in poll.poll(seconds * 1000)]

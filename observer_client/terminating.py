@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import weakref
 from contextlib import suppress
-from time import sleep
+from time import monotonic, sleep
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,8 +120,9 @@ def _heard(number: int) -> None:
     """Take note, in another thread, of a signal that the main thread is to handle."""
     if number in _before and _ends(number) and number not in _insisted:
         _insisted.add(number)
-        # The process may end any time, and must not wait for this.
-        threading.Thread(target=_insist, args=(number,), name="mldiag-end", daemon=True).start()
+        # The process may end any time, and must not wait for this. At its very end no thread can be had.
+        with suppress(RuntimeError):
+            threading.Thread(target=_insist, args=(number,), name="mldiag-end", daemon=True).start()
 
 
 def _ends(number: int) -> bool:
@@ -130,7 +132,10 @@ def _ends(number: int) -> bool:
 
 def _insist(number: int) -> None:
     """End the process if the main thread does not."""
-    sleep(GRACE)
+    if not _is_stuck(number) and number not in _handled:
+        # A child that was forked a moment ago got it, and still had our ears.
+        _insisted.discard(number)
+        return
     patience = 1 + PATIENCE * len(_living)
     if number in _handled:
         sleep(patience)
@@ -141,6 +146,20 @@ def _insist(number: int) -> None:
         helper.start()
         helper.join(patience)
     _end_process(number)
+
+
+def _is_stuck(number: int) -> bool:
+    """Say whether the main thread stays where it is for `GRACE`, and does not begin to handle the signal."""
+    main, place = threading.main_thread().ident, None
+    until = monotonic() + GRACE
+    while monotonic() < until:
+        frame = sys._current_frames().get(main or 0)
+        now = (id(frame), frame.f_lasti) if frame is not None else None
+        if number in _handled or place is not None and now != place:
+            return False
+        place = now
+        sleep(GRACE / 20)
+    return True
 
 
 def _end_all(number: int) -> None:
@@ -175,13 +194,30 @@ def _act(number: int, frame: FrameType | None) -> None:
         _end_process(number)
 
 
+_masks = threading.local()
+
+
+def _before_fork() -> None:
+    # Until the child has its own handlers back a signal must wait: Python drops what comes in between, and what
+    # should end the child would never.
+    ending = {number for number, handler in _before.items() if not callable(handler)}
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, ending) if ending else None
+
+
+def _after_fork() -> None:
+    before, _masks.before = getattr(_masks, "before", None), None
+    if before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _forked() -> None:
     _living.clear()
     _insisted.clear()
     _handled.clear()
     with suppress(ValueError):
         _restore()
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forked)

@@ -41,13 +41,14 @@ def open_ears(tell: Callable[[int], object]) -> None:
 
 def listen() -> None:
     """Pass on the signals that came."""
-    numbers = b""
+    # Another thread may have been faster, or close them meanwhile.
+    pair, tell, numbers = _pair, _tell, b""
+    if pair is None or tell is None:
+        return
     with suppress(OSError):
-        # Another thread may have been faster.
-        numbers = _pair[0].recv(4096) if _pair is not None else b""
+        numbers = pair[0].recv(4096)
     for number in set(numbers):
-        if _tell is not None:
-            _tell(number)
+        tell(number)
 
 
 def close_ears() -> None:

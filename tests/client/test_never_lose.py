@@ -131,6 +131,33 @@ def test_a_process_stuck_with_a_lock_of_ours_ends(run):
 
 
 @pytest.mark.processes
+def test_signals_of_children_end_no_parent(run, tmp_path):
+    code = """
+        import signal
+        observer = Observer()
+        for _ in range(50):
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+            os.kill(child, signal.SIGTERM)
+            assert os.waitpid(child, 0)[1] == signal.SIGTERM
+        time.sleep(2)
+        observer.close()
+        """
+    assert run(code, mode="offline").returncode == 0
+    assert [each["status"] for each in recorded(tmp_path, "ending")] == ["finished"]
+
+
+def test_a_signal_that_was_for_another_process_ends_nothing(nobody_else, observe):
+    observer = observe()
+    terminating._heard(signal.SIGTERM)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        observer.step(0, 1.0)
+    assert terminating._insisted == set() and observer._live
+
+
+@pytest.mark.processes
 def test_a_handler_of_the_training_is_not_overruled_while_stuck(run):
     code = "import signal\nsignal.signal(signal.SIGTERM, lambda *a: None)\nobserver = Observer()"
     process = stuck(run, code, mode="offline")

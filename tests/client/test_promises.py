@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -91,6 +92,35 @@ def test_each_kind_of_trouble_is_said_once(observe, forgiving, caplog):
         observer.flush(val_loss=[1, 2])
         observer.register_model("no model")
     assert len([each for each in caplog.records if "failed" in each.message]) == len(guard._said) == 3
+
+
+class Loud(Exception):
+    def __str__(self):
+        raise RuntimeError("an error that cannot be told")
+
+
+@pytest.mark.parametrize("trouble", ["filter", "text"])
+def test_an_error_that_cannot_be_logged_stays_ours(forgiving, monkeypatch, trouble):
+    def broken(record):
+        raise ValueError("I/O operation on closed file")
+
+    @guard.harmless
+    def fail():
+        raise Loud if trouble == "text" else KeyError("x")
+
+    monkeypatch.setattr(guard.log, "filters", [broken] if trouble == "filter" else [])
+    assert fail() is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_closed_terminal_stops_nothing(observe, forgiving, monkeypatch):
+    closed = open(os.devnull, "w")
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    observer = observe()
+    observer.step(0, "high")
+    observer.close()
+    assert [each["status"] for each in records(observer, "ending")] == ["finished"]
 
 
 def test_a_link_comes_first_and_a_report_last(observe, server, capsys):

@@ -114,8 +114,8 @@ def test_an_error_that_cannot_be_logged_stays_ours(forgiving, monkeypatch, troub
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_closed_terminal_stops_nothing(observe, forgiving, monkeypatch):
-    closed = open(os.devnull, "w")
-    closed.close()
+    with open(os.devnull, "w") as closed:
+        pass
     monkeypatch.setattr(sys, "stderr", closed)
     observer = observe()
     observer.step(0, "high")

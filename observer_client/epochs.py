@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from observer_client import machine
@@ -36,6 +38,9 @@ class EpochWriter:
         self.layers = LayerWatch(config.layer_health_every, extras)
         self.signals = Signals(steps, RankWatch(config), with_gpu=config.track_system and config.mode != "disabled")
         self._attempts, self._least = dict(past.attempts), past.least
+        self._past: Past | None = past if past.steps else None
+        self.steps_before = past.steps_before(past.next_epoch)
+        """Steps of earlier processes, where a resumed run goes on counting."""
         self._memory = config.track_memory
         on = config.mode != "disabled"
         self._load = machine.LoadMeter() if on and config.track_system else None
@@ -50,6 +55,16 @@ class EpochWriter:
         self._attempts[number] = self._attempts.get(number, self._least - 1) + 1
         return number, self._attempts[number]
 
+    def again(self, record: Epoch) -> Epoch:
+        """Return ``record`` as one that takes the place of the one written before."""
+        attempt = self._attempts.get(record.epoch, record.attempt) + 1
+        self.again_as(record.epoch, attempt)
+        return replace(record, attempt=attempt)
+
+    def again_as(self, epoch: int, attempt: int) -> None:
+        """Note that ``epoch`` was written as that ``attempt``."""
+        self._attempts[epoch] = max(attempt, self._attempts.get(epoch, attempt))
+
     def write(self, number: tuple[int, int], window: Window, now: float, *metrics: Any) -> Epoch:
         """Return the record of the epoch whose steps are in ``window``, ended at clock ``now``.
 
@@ -63,7 +78,20 @@ class EpochWriter:
         record.layer_health = self.layers.read()
         self._add_readings(record)
         self.signals.add_to(record, window)
+        self._count_on(record)
+        if record.throughput is not None:
+            record.throughput.observer_seconds = self.layers.spent + perf_counter() - now
+        self.layers.spent = 0.0
         return record
+
+    @harmless
+    def _count_on(self, record: Epoch) -> None:
+        past, self._past = self._past, None
+        if past is not None:
+            # Only the first epoch that ends here says where the training was taken up again.
+            self.steps_before = past.steps_before(record.epoch)
+        if self.steps_before:
+            count_on(record, self.steps_before)
 
     @harmless
     def _add_steps(self, record: Epoch, window: Window, now: float) -> None:
@@ -103,6 +131,19 @@ class EpochWriter:
             self._carbon.close()
         if self.profile is not None:
             self.profile.leave_optimizer()
+
+
+def count_on(record: Epoch, steps: int) -> None:
+    """Number the steps of ``record`` on from so many ``steps`` of earlier processes."""
+    if record.steps is not None:
+        record.steps.first = [first + steps for first in record.steps.first]
+    if record.loss is not None and record.loss.first_non_finite_step is not None:
+        record.loss.first_non_finite_step += steps
+    if record.profiler is not None and record.profiler.step is not None:
+        record.profiler.step += steps
+    for layer in record.layer_health.layers.values() if record.layer_health else ():
+        if layer.first_non_finite_step is not None:
+            layer.first_non_finite_step += steps
 
 
 @harmless

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -24,8 +25,10 @@ def say_once(place: str, error: Exception) -> None:
     key = place, type(error).__name__
     if key not in _said:
         _said.add(key)
-        log.warning("mldiag: %s failed, training goes on: %s: %s", place, type(error).__name__, error)
-        log.debug("mldiag: where %s failed", place, exc_info=error)
+        # Logging runs code of the training: its filters and handlers, an error's own text, a closed stream.
+        with suppress(Exception):
+            log.warning("mldiag: %s failed, training goes on: %s: %s", place, type(error).__name__, error)
+            log.debug("mldiag: where %s failed", place, exc_info=error)
 
 
 reporter: Callable[[str, Exception], None] = say_once

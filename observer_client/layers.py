@@ -77,6 +77,8 @@ class LayerWatch:
         self._samples = Samples(of_the_start=True)
         self._earlier: dict[Any, Group] = {}
         self._spent = 0.0
+        self.spent = 0.0
+        """Seconds that samples took of the training's thread, until somebody sets it to zero."""
         self._since: float | None = None
         self._pause = 1
         self._bypassed = False
@@ -249,6 +251,7 @@ class LayerWatch:
             self._samples.varies.update(sample.activations.varies)
         self._samples.add(sample.gradients.readings(), list(groups.values()), self._steps + max(0, self._here - 1))
         self._spent += perf_counter() - began
+        self.spent += self._spent
 
     def _plan(self, now: float, whole: bool) -> None:
         """Choose the next step to sample."""

@@ -35,6 +35,9 @@ from observer_client.window import snapshot, told
 if TYPE_CHECKING:
     import torch
 
+LAST_COMPARISON = 2.0
+"""Seconds that `Observer.close` waits on rank 0 for what the other ranks tell of the last window."""
+
 
 class Observer:
     """Observes one training run.
@@ -146,6 +149,7 @@ class Observer:
         if self.config.track_phases:
             self._signals.phases.watch(model)
         self._signals.ranks.watch(model)
+        self._signals.scaler.seek(model)
 
     @harmless
     def _use_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
@@ -287,7 +291,15 @@ class Observer:
         if self._steps.here:
             self.flush()
         self._model.close()
+        self._compare_last(LAST_COMPARISON if status == "finished" else 0.0)
+        status, reason = self._signals.ranks.ended(status, reason, self._keep_line)
         self._write("ending", Ending(status=status, reason=reason, ended_at=datetime.now(UTC).isoformat()))
+
+    @harmless
+    def _compare_last(self, seconds: float) -> None:
+        record = self._signals.ranks.last_comparison(seconds)
+        if record is not None:
+            self._write("epoch", self._epochs.again(record))
 
     @harmless
     def _leave(self) -> None:
@@ -307,6 +319,7 @@ class Observer:
         """Note what ends the run: an exception nobody caught, or an exit code."""
         if not self._live:
             return
+        self._signals.ranks.crashed(error)
         if not isinstance(error, SystemExit) or self._exit[0] != "killed":
             # What a signal began stays, whatever exit code its handler chose.
             self._exit = last_words(error)
@@ -328,7 +341,9 @@ class Observer:
             self._recording.write(kind, data)
 
     def _progress(self) -> dict[str, Any]:
-        return {"epoch": self._epochs.next, "step": self._steps.total}
+        # Rank 0 may wait for ever for one that crashed: then this thread is the only one that can tell.
+        self._signals.ranks.hear(self._keep_line)
+        return {"epoch": self._epochs.next, "step": self._epochs.steps_before + self._steps.total}
 
     def _forked(self) -> None:
         """Fall silent in a forked child, where locks may be held by threads that do not exist there."""

@@ -9,6 +9,8 @@ MOST_TENSORS = 1000
 MOST_NUMBERS = 65_536
 """Of one tensor; of a larger one every so many-th number counts."""
 _SHARDED = frozenset({"FullyShardedDataParallel", "FSDPModule", "PipelineStage"})
+_MANAGED = "_is_fsdp_managed_module"
+"""What PyTorch marks the modules inside of FullyShardedDataParallel by: they do not know their wrapper."""
 _WHOLE_WORDS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 
 
@@ -17,7 +19,7 @@ def replicated(model: Any) -> dict[str, Any]:
 
     A model that is sharded (FSDP, ZeRO, tensor parallel) has none.
     """
-    if any(type(module).__name__ in _SHARDED for module in model.modules()):
+    if any(type(module).__name__ in _SHARDED or hasattr(module, _MANAGED) for module in model.modules()):
         return {}
     own = set(getattr(model, "_ddp_params_and_buffers_to_ignore", ()))
     found = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
@@ -26,6 +27,7 @@ class Past:
     """``attempt`` counts how often the run was resumed, ``attempts`` how often each epoch was recorded.
 
     ``least`` is the attempt of epochs that are not among them. ``lines`` is the number of the last log line.
+    ``steps`` is how many steps there were at the end of each epoch.
     """
 
     key: str = field(default_factory=lambda: str(uuid4()))
@@ -36,6 +38,11 @@ class Past:
     least: int = 0
     next_epoch: int = 0
     lines: int = 0
+    steps: dict[int, int] = field(default_factory=dict)
+
+    def steps_before(self, epoch: int) -> int:
+        """Return how many steps there were when ``epoch`` began, as far as is recorded."""
+        return self.steps[max(earlier)] if (earlier := [each for each in self.steps if each < epoch]) else 0
 
 
 def past_of(resume: str | os.PathLike[str] | None, config: ObserverConfig) -> Past:
@@ -90,7 +97,9 @@ def _folders(directory: Path, key: str) -> Iterator[Path]:
 def _read(folder: Path) -> Past:
     past = Past(folder=folder)
     for entry in entries(folder / RECORDS):
-        _take(past, entry)
+        # A record that somebody damaged tells nothing, and stops nothing.
+        with suppress(ValueError, TypeError, LookupError):
+            _take(past, entry)
     past.attempt += 1
     return past
 
@@ -105,5 +114,7 @@ def _take(past: Past, entry: Entry) -> None:
             number, attempt = int(entry.data.get("epoch") or 0), int(entry.data.get("attempt") or 0)
             past.attempts[number] = max(attempt, past.attempts.get(number, 0))
             past.next_epoch = number + 1
+            if steps := entry.data.get("steps"):
+                past.steps[number] = int(steps["first"][-1]) + int(steps["count"][-1])
         case "log":
             past.lines = max(past.lines, int(entry.data.get("seq") or 0))

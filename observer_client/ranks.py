@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,6 @@ _OFF = (
     "track_memory",
     "track_system",
     "capture_logs",
-    "capture_exceptions",
 )
 
 
@@ -61,7 +61,9 @@ def _group() -> Any:
 
 
 def follower_settings(config: ObserverConfig) -> ObserverConfig:
-    """Return the settings of a rank that does not report: it measures what rank 0 compares, and no more."""
+    """Return the settings of a rank that does not report: it measures what rank 0 compares, says why it crashed, and
+    no more.
+    """
     return replace(config, **dict[str, Any](dict.fromkeys(_OFF, False)))
 
 
@@ -85,12 +87,19 @@ class DropBox:
 
     def put(self, sender: int, digests: list[dict[str, Any]]) -> None:
         """Replace what ``sender`` left, if rank 0 reads it."""
+        self._put("rank", sender, digests)
+
+    def put_crash(self, sender: int, word: dict[str, Any]) -> None:
+        """Say why ``sender`` crashed, if rank 0 reads it."""
+        self._put("crash", sender, word)
+
+    def _put(self, kind: str, sender: int, word: Any) -> None:
         if not (self.folder / _READER).exists():
             return
-        draft = self.folder / f"rank-{sender}.{os.getpid()}.draft"
+        draft = self.folder / f"{kind}-{sender}.{os.getpid()}.draft"
         try:
-            draft.write_text(json.dumps(digests))
-            draft.replace(self.folder / f"rank-{sender}.json")
+            draft.write_text(json.dumps(word))
+            draft.replace(self.folder / f"{kind}-{sender}.json")
         except OSError as error:
             if not self._said:
                 self._said = True
@@ -98,16 +107,28 @@ class DropBox:
 
     def take(self) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         """Yield what the other ranks left last; files that cannot be read are passed over."""
-        for path in sorted(self.folder.glob("rank-*.json")):
+        for sender, word in self._take("rank"):
+            with suppress(ValueError, TypeError):
+                yield sender, [dict(each) for each in word]
+
+    def take_crashes(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield which ranks crashed, and their words."""
+        for sender, word in self._take("crash"):
+            with suppress(ValueError, TypeError):
+                yield sender, dict(word)
+
+    def _take(self, kind: str) -> Iterator[tuple[int, Any]]:
+        for path in sorted(self.folder.glob(f"{kind}-*.json")):
             try:
-                yield int(path.stem.partition("-")[2]), [dict(each) for each in json.loads(path.read_bytes())]
-            except (OSError, ValueError, TypeError):
+                found = int(path.stem.partition("-")[2]), json.loads(path.read_bytes())
+            except (OSError, ValueError):
                 continue
+            yield found
 
     def clear(self) -> None:
         """Remove what ranks left."""
         try:
-            for path in (self.folder / _READER, *self.folder.glob("rank-*")):
+            for path in (self.folder / _READER, *self.folder.glob("rank-*"), *self.folder.glob("crash-*")):
                 path.unlink(missing_ok=True)
             self.folder.rmdir()
         except OSError:

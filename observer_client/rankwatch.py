@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import weakref
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from observer_client import ranks
 from observer_client.config import ObserverConfig
 from observer_client.guard import harmless
 from observer_client.parameters import checksums, replicated, signature
-from observer_client.record import Epoch
+from observer_client.rankcrashes import CrashWord
+from observer_client.record import Epoch, LogLine
 from observer_client.signal_records import Ranks
 from observer_client.window import Window
 from observer_client.worktime import WorkClock
@@ -48,6 +51,9 @@ class RankWatch:
         self._stride = 1
         self._told_at = 0.0
         self._opened = False
+        self._rank, self._world = ranks.rank(), 1
+        self._last: Epoch | None = None
+        self._crashes = CrashWord(self._box)
 
     def open(self) -> None:
         """Begin a run."""
@@ -80,7 +86,10 @@ class RankWatch:
     def add_to(self, record: Epoch, window: Window) -> None:
         """Tell the others of the window that ended, or on rank 0 add to ``record`` what they told."""
         model = self._model() if self._model else None
-        if model is None or ranks.world_size() < 2:
+        if ranks.world_size() > 1:
+            # Remembered, since the processes may part before the run ends.
+            self._rank, self._world = ranks.rank(), ranks.world_size()
+        if model is None or self._world < 2:
             return
         if self._clock is None:
             # The ranks found each other after the model was told.
@@ -88,11 +97,45 @@ class RankWatch:
         if self._is_due(record.epoch):
             self._kept.append(self._digest(model, record, window))
             if self.follows:
-                self._box.put(ranks.rank(), list(self._kept))
+                self._box.put(self._rank, list(self._kept))
         if not self.follows and self._opened:
-            record.ranks = self._compare()
+            record.ranks, self._last = self._compare(), record
         elif not self.follows:
             self.open()
+
+    def last_comparison(self, seconds: float) -> Epoch | None:
+        """Return the last epoch with the comparison of its own window, None where that was told already.
+
+        Waits at most ``seconds`` for the word of the other ranks.
+        """
+        last, self._last = self._last, None
+        newest = self._kept[-1] if self._kept else None
+        if last is None or newest is None or newest["epoch"] <= self._compared:
+            return None
+        until = monotonic() + seconds
+        while self._heard_of(newest) < self._world - 1 and monotonic() < until:
+            sleep(0.02)
+        found = self._compare()
+        return None if found is None else replace(last, ranks=found)
+
+    def _heard_of(self, own: Digest) -> int:
+        return sum(any(_window(each) == _window(own) for each in told) for _, told in self._box.take())
+
+    def crashed(self, error: BaseException) -> None:
+        """Tell rank 0 what ends this rank."""
+        if self.follows:
+            self._crashes.leave(self._rank, error)
+
+    @harmless
+    def hear(self, keep: Callable[[LogLine], object]) -> None:
+        """Hand the last words of ranks that crashed to ``keep``, as lines of the log, once."""
+        if self._opened:
+            self._crashes.hear(keep)
+
+    def ended(self, status: str, reason: str | None, keep: Callable[[LogLine], object]) -> tuple[str, str | None]:
+        """Return why the run ended that for rank 0 ends by ``status`` and ``reason``: perhaps another rank began it."""
+        self.hear(keep)
+        return self._crashes.cause(status, reason) if self._opened else (status, reason)
 
     def _is_due(self, epoch: int) -> bool:
         # Which windows those are must not depend on one rank's clock alone: powers of two have multiples in common.
@@ -131,7 +174,7 @@ class RankWatch:
         return self._verdict(*best)
 
     def _verdict(self, own: Digest, others: dict[int, Digest]) -> Ranks:
-        found = Ranks(world_size=ranks.world_size(), reporting=len(others) + 1, epoch=own["epoch"])
+        found = Ranks(world_size=self._world, reporting=len(others) + 1, epoch=own["epoch"])
         all_of_them = {0: own, **others}
         found.step_seconds = _median([each.get("step_seconds") for each in all_of_them.values()])
         found.losses = {str(sender): each.get("loss") for sender, each in all_of_them.items()}

@@ -59,6 +59,8 @@ class Throughput:
     """How many waits the share was measured on."""
     data_wait_estimated: bool | None = None
     """Whether the share is that from the end of a step to the next forward pass, of sampled steps."""
+    observer_seconds: float | None = None
+    """What observing took of the training's thread: samples of layers, and the epoch's record."""
 
 
 @dataclass(slots=True, kw_only=True)

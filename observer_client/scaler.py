@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from observer_client.guard import harmless
+from observer_client.scalersearch import ScalerSearch
 from observer_client.signal_records import LossScale
+from observer_client.weak import weakly
 
 
 class ScalerWatch:
@@ -17,6 +19,21 @@ class ScalerWatch:
         self._scaler: weakref.ref[Any] | None = None
         self._updates = 0
         self._skipped: Any = 0
+        self._scale: Any = None
+        """The scale as the scaler keeps it: it may be gone with the function that trained."""
+        self._search: ScalerSearch | None = None
+
+    @harmless
+    def seek(self, model: Any) -> None:
+        """Watch the scaler that steps ``model``, once there is one, unless one was told."""
+        if self._scaler is None:
+            self._end_search()
+            self._search = ScalerSearch(model, weakly(self.watch))
+
+    def _end_search(self) -> None:
+        if self._search is not None:
+            self._search.close()
+            self._search = None
 
     def watch(self, scaler: Any) -> None:
         """Watch ``scaler`` from now on. Raises TypeError for what is no gradient scaler."""
@@ -36,6 +53,7 @@ class ScalerWatch:
         ]
         if found:
             self._updates += 1
+            self._scale = scaler._scale
             whole = sum(flag.detach().to(found[0].device) for flag in found)
             self._skipped = self._skipped + (whole > 0)
 
@@ -45,12 +63,14 @@ class ScalerWatch:
         scaler = self._scaler() if self._scaler else None
         updates, skipped = self._updates, self._skipped
         self._updates = self._skipped = 0
-        if scaler is None or not updates:
+        if not updates:
             return None
-        return LossScale(scale=float(scaler.get_scale()), updates=updates, skipped=int(skipped))
+        scale = float(self._scale if scaler is None else scaler.get_scale())
+        return LossScale(scale=scale, updates=updates, skipped=int(skipped))
 
     def leave(self) -> None:
-        """Give the scaler its own method back."""
+        """Give the scaler its own method back, and look for none."""
+        self._end_search()
         scaler = self._scaler() if self._scaler else None
         if scaler is not None and isinstance(vars(scaler).get("update"), _Update):
             del scaler.update

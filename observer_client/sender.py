@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from random import Random
 from time import monotonic
 from typing import Any
 
+from observer_client.bell import Bell
 from observer_client.connection import Connection, Refused, Unavailable
 from observer_client.delivery import Delivery
 from observer_client.guard import harmless, log
@@ -62,8 +61,7 @@ class Sender:
         self._progress = progress
         self._older: Callable[[], Iterator[Spool]] | None = older
         self._announce: Callable[[str | None, str | None], None] | None = announce
-        # Not an Event: that one deadlocks when a signal handler rings in the middle of a ring.
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._bell: Bell | None = None
         self._done = threading.Event()
         self._closing_at: float | None = None
         self._failures = 0
@@ -79,17 +77,18 @@ class Sender:
     def start(self) -> None:
         """Start the thread."""
         try:
+            self._bell = Bell()
             self._thread.start()
-        except RuntimeError as error:
-            # No thread to be had: the records are on disk all the same.
+        except (RuntimeError, OSError) as error:
+            # No thread to be had, or no file: the records are on disk all the same.
             log.warning("mldiag: cannot send while training (%s); records are kept in %s", error, self._spool.folder)
             self._done.set()
         self.ring()
 
     def ring(self) -> None:
         """Say that there is something to send."""
-        if self._bell.empty():
-            self._bell.put(None)
+        if self._bell is not None:
+            self._bell.ring()
 
     def finish(self, seconds: float) -> Outcome:
         """Deliver the rest, waiting at most ``seconds``; the thread ends soon after."""
@@ -100,15 +99,16 @@ class Sender:
         return Outcome(self._spool.pending, self._reason, diagnosis, self._spool.address.get("url"))
 
     def _live(self) -> None:
+        assert self._bell is not None
         self._do_chores()
         while not self._done.is_set():
-            with suppress(Empty):
-                self._bell.get(timeout=self._pause())
+            self._bell.wait(self._pause())
             if self._is_due() and self._turn() is None:
                 # A turn that failed was a mistake of ours: not again at once.
                 self._failures, self._next_try = self._failures + 1, monotonic() + LONGEST_WAIT
             if self._closing_at is not None and self._is_over(self._closing_at):
                 self._done.set()
+        self._bell.close()
         if self._connection:
             self._connection.close()
 

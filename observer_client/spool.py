@@ -18,6 +18,8 @@ from observer_client.runfolder import LOCK, RECORDS, SENT, Entry, copy_without, 
 
 KEPT_IN_MEMORY = 10_000
 KEPT_BYTES = 10_000_000
+MOST_REJECTED = 1_000
+"""Refused records that are named in ``sent.json``, which is written anew again and again."""
 KEPT_SHARE = 0.8
 """What is left of a file that became too large."""
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
@@ -256,8 +258,8 @@ class Spool:
         self.note()
 
     def reject(self, entry: Entry, reason: str) -> None:
-        """Note that the server refused ``entry`` for good. The record stays on disk."""
-        if all(each["seq"] != entry.seq for each in self.rejected):
+        """Note that the server refused ``entry`` for good: the first `MOST_REJECTED`. The record stays on disk."""
+        if len(self.rejected) < MOST_REJECTED and all(each["seq"] != entry.seq for each in self.rejected):
             self.rejected.append({"seq": entry.seq, "kind": entry.kind, "reason": reason[:500]})
 
     def rewind(self) -> None:

@@ -6,6 +6,7 @@
 `observer_client.frameworks.accelerate`     `ObserverTracker`
 `observer_client.frameworks.keras`          `ObserverCallback`, for the torch backend
 `observer_client.frameworks.skorch`         `ObserverCallback`
+`observer_client.frameworks.ultralytics`    `ObserverCallbacks`
 =========================================== ===========================================
 """
 

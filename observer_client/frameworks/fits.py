@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from observer_client import ranks
 from observer_client.config import ObserverConfig
 from observer_client.observer import Observer
 
@@ -45,13 +46,20 @@ class Fits:
         self._arguments: dict[str, Any] = {"observer": observer, "config": config, **self._names}
 
     def _begin_fit(self, rank: int) -> Observer:
-        """Return the Observer of a fit that begins in the process of this ``rank``: one of them speaks for the run."""
+        """Return the Observer of a fit that begins in the process of this ``rank``: one of them speaks for the run.
+
+        The others are compared with it where torch knows of them, and silent elsewhere.
+        """
         if not self._is_given:
             self._fail(RuntimeError("the fit ended without a word: the next one has begun"))
-            config = replace(self._config, mode="disabled") if rank else self._config
+            config = replace(self._config, mode="disabled") if rank and not ranks.rank() else self._config
             self.observer = Observer(config=config, **self._names)  # type: ignore[arg-type]
             self._is_open = True
         return self.observer
+
+    def _count_from(self, steps: int) -> None:
+        """Number the steps on from ``steps``, which a checkpoint or an earlier fit has behind it."""
+        self.observer._epochs.steps_before = max(0, steps - self.observer._steps.total)
 
     def _end_fit(self) -> None:
         """Close the run, if it is this adapter's own."""

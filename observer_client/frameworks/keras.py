@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from observer_client.afterwards import tell_afterwards
 from observer_client.frameworks.fits import Fits, missing
 from observer_client.frameworks.metrics import epoch_metrics
 from observer_client.guard import harmless, log
@@ -35,11 +36,13 @@ class ObserverCallback(Fits, keras.callbacks.Callback):
     """
 
     _losses: LossTap | None = None
+    _fits = False
 
     @harmless
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Open the run."""
         observer = self._begin_fit(0)
+        self._fits = True
         self._stop_listening()
         told = {name: self.params.get(name) for name in _SETTINGS}
         optimizer = getattr(self.model, "optimizer", None)
@@ -74,6 +77,12 @@ class ObserverCallback(Fits, keras.callbacks.Callback):
         self._say_step()
 
     @harmless
+    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell the metrics of ``evaluate`` after the fit, with its last epoch, as those of a test."""
+        if not self._fits:
+            tell_afterwards(self.observer, {f"test_{name}": value for name, value in epoch_metrics(logs or {}).items()})
+
+    @harmless
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """End the epoch with its metrics. The mean of the training loss is known better."""
         self._say_step()
@@ -87,10 +96,12 @@ class ObserverCallback(Fits, keras.callbacks.Callback):
         self._end_fit()
 
     def _end_fit(self) -> None:
+        self._fits = False
         self._stop_listening()
         super()._end_fit()
 
     def _fail(self, error: BaseException) -> None:
+        self._fits = False
         self._stop_listening()
         super()._fail(error)
 

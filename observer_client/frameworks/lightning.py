@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from observer_client.afterwards import tell_afterwards
 from observer_client.frameworks.fits import Fits, missing
 from observer_client.frameworks.metrics import LoggedRuns, epoch_metrics
 from observer_client.guard import harmless
@@ -37,6 +38,7 @@ class ObserverCallback(Fits, Callback):
 
     The loss of a step is the sum of its ``backward`` passes as Lightning scales them, so accumulated batches add up to
     their mean. With several optimizers, as in a GAN, it is the sum of their losses. The sanity check is left out.
+    Metrics of ``trainer.test`` and ``trainer.validate`` after the fit are told with its last epoch.
     An exception is recorded with the run, which is then crashed, or killed by Ctrl+C.
     """
 
@@ -54,6 +56,8 @@ class ObserverCallback(Fits, Callback):
         """Tell the model: only now are there optimizers, and weights of a checkpoint."""
         optimizers = trainer.optimizers
         self.observer.register_model(pl_module, optimizers[0] if optimizers else None)
+        # What Lightning numbers the steps for loggers by: `global_step` counts those of each optimizer of a GAN.
+        self._count_from(trainer.fit_loop.epoch_loop._batches_that_stepped)
         found = {name: getattr(trainer, name) for name in _SETTINGS}
         found["optimizer"] = ", ".join(type(each).__name__ for each in optimizers)
         if trainer.ckpt_path is not None:
@@ -79,6 +83,8 @@ class ObserverCallback(Fits, Callback):
     @harmless
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Remember which metrics were there before."""
+        if not _is_fitting(trainer):
+            return
         self._before = set(trainer.callback_metrics)
 
     @harmless
@@ -86,8 +92,19 @@ class ObserverCallback(Fits, Callback):
         """Note which metrics are validation's: Lightning keeps them on in epochs without one."""
         if trainer.sanity_checking:
             return
+        if not _is_fitting(trainer):
+            self._tell_afterwards(trainer)
+            return
         self._validation |= set(trainer.callback_metrics) - self._before
         self._has_validated = True
+
+    @harmless
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
+        """Tell the metrics of a test, with the last epoch of the fit before it."""
+        self._tell_afterwards(trainer)
+
+    def _tell_afterwards(self, trainer: Any) -> None:
+        tell_afterwards(self.observer, epoch_metrics(trainer.callback_metrics))
 
     @harmless
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -159,6 +176,10 @@ class ObserverLogger(Fits, Logger):
             self._end_fit()
         else:
             self._fail(error)
+
+
+def _is_fitting(trainer: Any) -> bool:
+    return str(getattr(trainer.state.fn, "value", trainer.state.fn)) == "fit"
 
 
 def _rank() -> int:

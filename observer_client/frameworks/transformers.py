@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from observer_client.afterwards import tell_afterwards
 from observer_client.frameworks.fits import Fits, missing
 from observer_client.frameworks.metrics import epoch_metrics
 from observer_client.guard import harmless
@@ -42,8 +43,9 @@ class ObserverCallback(Fits, TrainerCallback):
     The norm of the gradient, before clipping, is known where the Trainer logs it.
 
     Metrics of evaluations are recorded once, with the epoch before them, under the names of validation:
-    ``eval_loss`` becomes ``val_loss``. The Trainer does not tell callbacks of an exception. One that nobody catches is
-    recorded all the same; for others, as in a notebook, use the callback as a context manager around ``train()``.
+    ``eval_loss`` becomes ``val_loss``. Those of ``evaluate()`` and ``predict()`` after the training join its last
+    epoch. The Trainer does not tell callbacks of an exception. One that nobody catches is recorded all the same; for
+    others, as in a notebook, use the callback as a context manager around ``train()``.
     """
 
     @harmless
@@ -53,13 +55,15 @@ class ObserverCallback(Fits, TrainerCallback):
         self._due: int | None = None
         """The epoch that is over: closed when training goes on, so that an evaluation belongs to it."""
         self._metrics: dict[str, float] = {}
+        self._has_steps = self._is_over = False
         self._unsaid: dict[str, Any] | None = None
         """A step whose norm is about to be logged."""
         self._every = _evaluates_every(args, state)
         self._stop_listening()
-        if observer.folder is None:
+        if not observer._live:
             return
         self._losses = LossTap()
+        self._count_from(state.global_step)
         observer.register_model(objects["model"], objects.get("optimizer"))
         observer.log_hyperparameters(_hyperparameters(args, state, objects["model"]))
 
@@ -88,7 +92,17 @@ class ObserverCallback(Fits, TrainerCallback):
         if not control.should_log:
             self._say_step()
 
-    _has_steps = False
+    _has_steps = _is_over = False
+
+    @harmless
+    def on_predict(self, args: Any, state: Any, control: Any, metrics: Mapping[str, Any], **objects: Any) -> None:
+        """Tell the metrics of a test after the training."""
+        if self._is_over:
+            self._tell_afterwards(metrics)
+
+    def _tell_afterwards(self, metrics: Mapping[str, Any]) -> None:
+        told = {name: value for name, value in metrics.items() if name != "epoch"}
+        tell_afterwards(self.observer, epoch_metrics(told))
 
     def _say_step(self, **more: Any) -> None:
         step, self._unsaid = self._unsaid, None
@@ -106,7 +120,10 @@ class ObserverCallback(Fits, TrainerCallback):
 
     @harmless
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, Any], **objects: Any) -> None:
-        """Keep the metrics: more of the same evaluation may follow, of other data."""
+        """Keep the metrics: more of the same evaluation may follow, of other data. After the training tell them."""
+        if self._is_over:
+            self._tell_afterwards(metrics)
+            return
         if not self._has_steps:
             # Evaluated on start.
             return
@@ -135,6 +152,7 @@ class ObserverCallback(Fits, TrainerCallback):
             self._due = math.ceil(state.global_step / self._every) - 1
         self._flush()
         self._end_fit()
+        self._is_over = True
 
     def _end_fit(self) -> None:
         self._stop_listening()

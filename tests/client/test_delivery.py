@@ -44,9 +44,10 @@ def test_the_server_comes_up_late(observe, hasty):
     observer = observe(server)
     train(observer)
     server.start()
-    wait_until(lambda: server.sessions and arrived(server))
+    wait_until(lambda: server.sessions and len(server.session.epochs) == 3)
     observer.close()
     server.stop()
+    assert arrived(server) and observer.outcome.pending == 0
 
 
 def test_the_server_goes_away_in_the_middle(server, observe, hasty, caplog):
@@ -148,7 +149,8 @@ def test_a_damaged_older_run_holds_nothing_up(server, observe, tmp_path, forgivi
     observer = observe(server)
     wait_until(lambda: "_deliver_older failed" in caplog.text)
     observer.flush()
-    wait_until(lambda: server.session.epochs, seconds=10)
+    observer.close()
+    assert arrived(server, 1) and observer.outcome.pending == 0
 
 
 def test_one_bad_record_does_not_stop_the_others(server, observe, caplog):
@@ -258,8 +260,8 @@ def test_epochs_left_behind_travel_together(server, observe, tmp_path):
     observer.close()
     sync(tmp_path / "runs", server.url)
     assert server.paths().count("POST epochs") <= 2
-    headers = {path.rsplit("/", 1)[-1]: headers for _, path, headers, _ in server.requests}
-    assert headers["epochs"]["Content-Encoding"] == "gzip"
+    # What describes the code may come between them.
+    assert "gzip" in [headers.get("Content-Encoding") for _, path, headers, _ in server.requests if "epochs" in path]
 
 
 def test_one_connection_serves_all_requests(server, observe, tmp_path):

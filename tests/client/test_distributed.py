@@ -17,26 +17,30 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("distributed")]
 
-FAULTS = ("healthy", "bypassed", "slow", "sharded")
+FAULTS = ("healthy", "bypassed", "slow", "sharded", "sharded by wrapper", "crashed")
 TRAINING = """
 import sys, time
 import torch
 from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from observer_client import Observer, ObserverConfig
 
 torch.set_num_threads(1)
 distributed.init_process_group("gloo")
 rank = distributed.get_rank()
 
-class FullyShardedDataParallel(torch.nn.Sequential):
-    pass
+mesh = init_device_mesh("cpu", (2,))
 
 def train(fault, folder):
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
-    ddp = torch.nn.parallel.DistributedDataParallel(model)
     if fault == "sharded":
-        model = ddp = FullyShardedDataParallel(*model)
+        ddp = fully_shard(model, mesh=mesh)
+    elif fault == "sharded by wrapper":
+        ddp = FullyShardedDataParallel(model, device_mesh=mesh, device_id=torch.device("cpu"))
+    else:
+        ddp = torch.nn.parallel.DistributedDataParallel(model)
     used = model if fault == "bypassed" else ddp
     observer = Observer(run_name="ranks", config=ObserverConfig(directory=folder + "/runs"))
     observer.register_model(ddp)
@@ -46,6 +50,8 @@ def train(fault, folder):
         for step in range(8):
             if fault == "slow" and rank == 1:
                 time.sleep(0.02)
+            if fault == "crashed" and rank == 1 and epoch == 2:
+                raise ZeroDivisionError("no such batch")
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(used(torch.randn(4, 8)), torch.randint(0, 3, (4,)))
             loss.backward()
@@ -82,8 +88,13 @@ def trained(tmp_path_factory):
     ]
     for rank in ranks:
         said = rank.communicate(timeout=150)[1]
-        assert rank.returncode == 0, said
-    return lambda fault: (folder / fault, json.loads((folder / fault / "run0").read_text()))
+        # The last fault ends both.
+        assert rank.returncode == 1 and "no such batch" in said or "onnection" in said, said
+    return lambda fault: (folder / fault, document(folder / fault / "run0"))
+
+
+def document(path):
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def issues(document):
@@ -98,6 +109,7 @@ def issues(document):
         pytest.param("bypassed", {"ranks-diverged"}, id="wrapper bypassed"),
         pytest.param("slow", {"rank-straggler"}, id="one rank sleeps"),
         pytest.param("sharded", set(), id="sharded parameters differ"),
+        pytest.param("sharded by wrapper", set(), id="flat sharded parameters differ"),
     ],
 )
 def test_ranks(trained, fault, expected):
@@ -117,3 +129,32 @@ def test_the_slow_rank_is_named(trained):
     compared = [each["ranks"] for each in trained("slow")[1]["epochs"] if "ranks" in each]
     assert {each["slowest"] for each in compared} == {1}
     assert all(set(each["work_seconds"]) == {"0", "1"} for each in compared)
+
+
+def recorded(folder, kind):
+    (records,) = (folder / "runs").glob("ranks-*/records.jsonl")
+    lines = [json.loads(line) for line in records.read_text().splitlines()]
+    return [each["data"] for each in lines if each["kind"] == kind]
+
+
+@pytest.mark.parametrize("fault", ["healthy", "bypassed"])
+def test_the_last_window_is_compared(trained, fault):
+    last = recorded(trained(fault)[0], "epoch")[-1]
+    assert (last["epoch"], last["ranks"]["epoch"], last["ranks"]["reporting"]) == (4, 4, 2)
+    assert last["ranks"]["diverged"] == (fault == "bypassed")
+
+
+@pytest.mark.parametrize("fault", ["sharded", "sharded by wrapper"])
+def test_sharded_trainings_are_recorded_whole(trained, fault):
+    epochs = trained(fault)[1]["epochs"]
+    assert [each["loss"]["n_batches"] for each in epochs] == [8] * 5
+    assert any(each["ranks"].get("slowest") is not None for each in epochs if "ranks" in each)
+
+
+def test_the_rank_that_crashed_is_named(trained):
+    folder = trained("crashed")[0]
+    (ending,) = recorded(folder, "ending")
+    assert ending["status"] == "crashed"
+    assert ending["reason"].startswith("rank 1: ZeroDivisionError: no such batch (rank 0: ")
+    lines = [each["msg"] for each in recorded(folder, "log")]
+    assert sum("rank 1 crashed: Traceback" in each and "no such batch" in each for each in lines) == 1

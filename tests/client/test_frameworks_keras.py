@@ -87,6 +87,15 @@ def test_keras_epochs_have_metrics(fitted):
     assert ending(fitted.observer) == ("finished", None)
 
 
+def test_keras_an_evaluation_after_the_fit_joins_its_last_epoch():
+    callback, model = ObserverCallback(config=offline()), compiled(metrics=["accuracy"])
+    fit(model, callback, epochs=1)
+    x, y = digits()
+    loss, accuracy = model.evaluate(x, y, verbose=0, callbacks=[callback])
+    found = epochs(callback.observer)[-1]["loss"]["val"]
+    assert (found["test_loss"], found["test_accuracy"]) == (pytest.approx(loss), pytest.approx(accuracy))
+
+
 def test_keras_model_and_settings_are_recorded(fitted):
     (told,) = [each["hyperparameters"] for each in records(fitted.observer, "update") if "hyperparameters" in each]
     assert (told["optimizer"], told["loss"], told["epochs"]) == ("SGD", "sparse_categorical_crossentropy", 2)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import lightning.pytorch as lightning
+    from lightning.pytorch.plugins import MixedPrecision
 
     from observer_client.frameworks.lightning import ObserverCallback, ObserverLogger
 
@@ -45,6 +46,9 @@ class Digits(lightning.LightningModule):
 
     def validation_step(self, batch, number):
         self.log("val_loss", torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+
+    def test_step(self, batch, number):
+        self.log("test_loss", torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=self.hparams.learning_rate)
@@ -145,6 +149,13 @@ def test_accumulated_batches_are_one_step():
     assert epoch["loss"]["train_mean"] == pytest.approx(sum(model.losses) / 4)
 
 
+def test_the_scaler_of_mixed_precision_is_found():
+    callback = ObserverCallback(config=offline())
+    precision = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0))
+    fit(Digits(), callback, max_epochs=1, plugins=[precision])
+    assert epochs(callback.observer)[0]["loss_scale"] == {"scale": 1024.0, "updates": 4, "skipped": 0}
+
+
 def test_metrics_of_an_old_validation_are_left_out():
     callback = ObserverCallback(config=offline())
     fit(Digits(), callback, check_val_every_n_epoch=2, max_epochs=3)
@@ -188,9 +199,26 @@ def test_a_resumed_fit_goes_on_counting(fitted, tmp_path):
     fitted[2].save_checkpoint(tmp_path / "last.ckpt")
     callback = ObserverCallback(config=offline())
     fit(Digits(), callback, max_epochs=3, ckpt_path=tmp_path / "last.ckpt")
-    assert [each["epoch"] for each in epochs(callback.observer)] == [2]
+    assert [(each["epoch"], each["steps"]["first"][0]) for each in epochs(callback.observer)] == [(2, 8)]
     (told,) = [each["hyperparameters"] for each in records(callback.observer, "update") if "hyperparameters" in each]
     assert told["resumed_from"].endswith("last.ckpt")
+
+
+def test_a_test_after_the_fit_joins_its_last_epoch():
+    callback = ObserverCallback(config=offline())
+    running = fit(Digits(), callback, max_epochs=1)
+    before = epochs(callback.observer)[-1]["loss"]["val"]
+    tested = running.test(running.model, loader(2), verbose=False)[0]["test_loss"]
+    validated = running.validate(running.model, loader(2), verbose=False)[0]["val_loss"]
+    after = epochs(callback.observer)[-1]["loss"]["val"]
+    told = {"test_loss": pytest.approx(tested), "final_val_loss": pytest.approx(validated)}
+    assert after == {**before, **told} and ending(callback.observer)[0] == "finished"
+
+
+def test_a_validation_before_any_fit_is_nobody_s():
+    callback = ObserverCallback(config=offline())
+    trainer(callback).validate(Digits(), loader(1), verbose=False)
+    assert callback.observer.folder is None
 
 
 def test_other_ranks_are_silent():

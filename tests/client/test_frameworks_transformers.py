@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 from observer_client import ObserverConfig
 from tests.client.conftest import batches, example, net, recorded, records
 
-pytestmark = [pytest.mark.xdist_group("frameworks"), pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.xdist_group("frameworks")
 
 
 def offline(**settings):
@@ -172,11 +172,23 @@ def test_evaluations_of_several_data_sets_belong_together(tmp_path):
     ] * 2
 
 
+def test_evaluations_after_the_training_join_its_last_epoch(tmp_path):
+    callback = ObserverCallback(config=offline())
+    running = train(Classifier(), callback, tmp_path, num_train_epochs=1)
+    assert "val" not in epochs(callback.observer)[0]["loss"]
+    evaluated = running.evaluate()
+    tested = running.predict(samples(2)).metrics
+    last = epochs(callback.observer)[-1]
+    assert last["loss"]["val"] == {"val_loss": evaluated["eval_loss"], "test_loss": tested["test_loss"]}
+    assert (last["epoch"], last["loss"]["n_batches"], ending(callback.observer)[0]) == (0, 4, "finished")
+
+
 def test_a_resumed_training_goes_on_counting(trained, tmp_path):
     callback = ObserverCallback(config=offline())
     train(Classifier(), callback, trained[3], resume=str(trained[3] / "checkpoint-4"))
     assert [each["epoch"] for each in epochs(callback.observer)] == [1]
     assert hyperparameters(callback.observer)["resumed_from_step"] == 4
+    assert epochs(callback.observer)[0]["steps"]["first"][0] == 4
 
 
 def test_a_crash_is_recorded_around_the_training(tmp_path):
@@ -299,6 +311,7 @@ def test_accelerate_a_crash_is_recorded_around_the_training(accelerator):
     assert ending(tracker.observer) == ("crashed", "ZeroDivisionError: division by zero")
 
 
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning")
 def test_transformers_as_documented(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLDIAG_MODE", "offline")

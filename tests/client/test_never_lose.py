@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import threading
 import time
 import weakref
@@ -91,6 +92,97 @@ def test_a_forked_child_dies_of_a_signal_as_ever(run, tmp_path):
     assert [each["status"] for each in recorded(tmp_path, "ending")] == ["finished"]
 
 
+STUCK = """
+import ctypes
+c, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+c.pthread_mutex_init(mutex, None)
+c.pthread_mutex_lock(mutex)
+print("stuck", flush=True)
+c.pthread_mutex_lock(mutex)
+"""
+
+
+def stuck(run, code, name="SIGTERM", **settings):
+    """A process that gets a signal while a call of C does not return."""
+    process = run(code + STUCK, wait=False, **settings)
+    assert process.stdout.readline() == "stuck\n"
+    # It says so just before.
+    time.sleep(0.5)
+    process.send_signal(signal.Signals[name])
+    return process
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_process_stuck_in_a_call_ends_and_keeps_its_steps(run, server, name):
+    process = stuck(run, "observer = Observer()\nobserver.step(0, 1.0)", name, url=server.url)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.Signals[name]
+    reason = f"{name}, while the main thread was stuck in a call"
+    assert (server.session.ending["status"], server.session.ending["reason"]) == ("killed", reason)
+    assert [epoch["loss"]["n_batches"] for epoch in server.session.epochs.values()] == [1]
+
+
+@pytest.mark.processes
+def test_a_process_stuck_with_a_lock_of_ours_ends(run):
+    process = stuck(run, "observer = Observer()\nobserver.step(0, 1.0)\nobserver._lock.acquire()", mode="offline")
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.processes
+def test_signals_of_children_end_no_parent(run, tmp_path):
+    code = """
+        import signal
+        observer = Observer()
+        for _ in range(50):
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+            os.kill(child, signal.SIGTERM)
+            assert os.waitpid(child, 0)[1] == signal.SIGTERM
+        time.sleep(2)
+        observer.close()
+        """
+    assert run(code, mode="offline").returncode == 0
+    assert [each["status"] for each in recorded(tmp_path, "ending")] == ["finished"]
+
+
+def test_a_signal_that_was_for_another_process_ends_nothing(nobody_else, observe):
+    observer = observe()
+    terminating._heard(signal.SIGTERM)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        observer.step(0, 1.0)
+    assert terminating._insisted == set() and observer._live
+
+
+@pytest.mark.processes
+def test_a_handler_of_the_training_is_not_overruled_while_stuck(run):
+    code = "import signal\nsignal.signal(signal.SIGTERM, lambda *a: None)\nobserver = Observer()"
+    process = stuck(run, code, mode="offline")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.communicate(timeout=3)
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.processes
+def test_an_event_loop_hears_of_its_signals_as_ever(run, tmp_path):
+    code = """
+        import asyncio, signal
+        async def main():
+            heard = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
+            with Observer():
+                os.kill(os.getpid(), signal.SIGUSR1)
+                await asyncio.wait_for(heard.wait(), 30)
+        asyncio.run(main())
+        """
+    assert run(code, mode="offline").returncode == 0
+    assert recorded(tmp_path, "ending")[0]["status"] == "finished"
+
+
 @pytest.fixture
 def nobody_else(monkeypatch):
     """No run of another test that still waits for its end."""
@@ -138,6 +230,43 @@ def test_a_run_goes_on(observe, server, by, monkeypatch, tmp_path):
     assert (second.key, second.folder) == (first.key, first.folder)
     assert sorted(server.session.epochs) == [(0, 0), (1, 0), (2, 0), (2, 1), (3, 0)]
     assert server.session.opening["attempt"] == 1 and server.session.opening["run_name"] == "digits"
+
+
+def first_steps(observer):
+    return [(each["epoch"], each["steps"]["first"][0]) for each in records(observer, "epoch")]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        pytest.param(None, [(3, 12), (4, 16)], id="the next epoch"),
+        pytest.param(2, [(2, 8), (3, 12)], id="an epoch again"),
+        pytest.param(0, [(0, 0), (1, 4)], id="from the start"),
+        pytest.param(7, [(7, 12), (8, 16)], id="epochs left out"),
+    ],
+)
+def test_steps_of_a_resumed_run_are_counted_on(observe, told, expected):
+    first = observe()
+    train(first, 3)
+    first.close()
+    with resumed(first) as second:
+        for epoch in (told, None):
+            for _ in range(4):
+                second.step(loss=float("nan"))
+            second.flush(epoch=epoch)
+        assert first_steps(second)[3:] == expected
+        assert second._progress()["step"] == expected[1][1] + 4
+        assert records(second, "epoch")[3]["loss"]["first_non_finite_step"] == expected[0][1]
+
+
+def test_a_damaged_record_keeps_nobody_from_resuming(observe):
+    first = observe()
+    train(first, 2)
+    first.close()
+    with (first.folder / "records.jsonl").open("a") as file:
+        file.write('{"seq": 99, "kind": "epoch", "data": {"epoch": "x", "steps": 3}}\n')
+    with resumed(first) as second:
+        assert second.key == first.key and second._epochs.next == 2
 
 
 def test_log_lines_of_a_resumed_run_get_new_numbers(observe):

@@ -91,9 +91,11 @@ def test_asks_for_the_device_in_use(driver, monkeypatch, uuid, visible, asked):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     meter = nvml.GpuMeter()
     meter.read()
-    wait_until(lambda: asked in module.asked)
+    wait_until(lambda: "load" in module.asked)
     meter.close()
-    wait_until(lambda: "shutdown" in module.asked)
+    wait_until(lambda: not meter._thread.is_alive())
+    assert [each for each in module.asked if " " in each] == [asked]
+    assert module.asked[-1] == "shutdown"
 
 
 @pytest.mark.parametrize("fails", ["init", "uuid GPU-1", "load", "memory"])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from observer_client import ObserverConfig, parameters, ranks
-from tests.client.conftest import net, records
+from observer_client.rankcrashes import CrashWord
+from tests.client.conftest import net, records, wait_until
 
 
 @pytest.fixture
@@ -115,3 +116,59 @@ def test_parameters_of_sharded_tensors_are_exempt():
     model = net()
     model[0].weight.tensor_model_parallel = True
     assert parameters.replicated(model) == {}
+
+
+def crashed(box, **ranks_at):
+    """The words of ranks that crashed at these times, heard by rank 0."""
+    word = CrashWord(box)
+    for name, at in ranks_at.items():
+        box.put_crash(int(name[1:]), {"at": at, "reason": f"ValueError: {name}", "trace": f"Traceback of {name}"})
+    lines = []
+    word.hear(lines.append)
+    word.hear(lines.append)
+    return word, [line.msg for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        pytest.param("killed", "SIGTERM", ("crashed", "rank 2: ValueError: r2 (rank 0: SIGTERM)"), id="killed"),
+        pytest.param(
+            "crashed",
+            "RuntimeError: Connection closed by peer [127.0.0.1]:1",
+            ("crashed", "rank 2: ValueError: r2 (rank 0: RuntimeError: Connection closed by peer [127.0.0.1]:1)"),
+            id="a broken connection",
+        ),
+        pytest.param("crashed", "KeyError: 'x'", ("crashed", "KeyError: 'x'"), id="an error of its own"),
+        pytest.param("finished", None, ("finished", None), id="finished"),
+    ],
+)
+def test_the_first_rank_that_crashed_is_the_cause(box, status, reason, expected):
+    word, said = crashed(box, r1=20.0, r2=10.0)
+    assert said == ["rank 2 crashed: Traceback of r2", "rank 1 crashed: Traceback of r1"]
+    assert word.cause(status, reason) == expected
+
+
+def test_without_a_crash_the_end_is_its_own(box):
+    assert crashed(box)[0].cause("killed", "SIGTERM") == ("killed", "SIGTERM")
+
+
+def test_few_of_many_crashes_are_said(box):
+    assert len(crashed(box, **{f"r{number}": float(number) for number in range(1, 9)})[1]) == 4
+
+
+@pytest.mark.parametrize("word", ["[1]", "{", "{}", '{"at": "soon"}'], ids=["list", "torn", "empty", "no time"])
+def test_a_crash_word_that_makes_no_sense(box, word):
+    (box.folder / "crash-3.json").write_text(word)
+    assert crashed(box, r1=1.0)[0].cause("killed", None)[1] == "rank 1: ValueError: r1 (rank 0: killed)"
+
+
+def test_a_crash_is_told_while_rank_0_waits(server, observe, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    observer = observe(server, ranks_directory=str(tmp_path / "box"), heartbeat_seconds=0.05)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(ZeroDivisionError), observe(server, ranks_directory=str(tmp_path / "box")):
+        raise ZeroDivisionError("no such batch")
+    wait_until(lambda: server.sessions and server.session.logs)
+    assert "rank 1 crashed: Traceback" in server.session.logs[1]["msg"]
+    assert observer.outcome is None

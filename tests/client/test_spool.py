@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from observer_client.runfolder import folder_name
-from observer_client.spool import Spool
+from observer_client.runfolder import Entry, folder_name
+from observer_client.spool import MOST_REJECTED, Spool
 
 
 @pytest.fixture
@@ -167,3 +167,9 @@ def test_an_old_run_knows_that_it_ended(spool, tmp_path):
     spool.append("ending", {})
     spool.append("update", {})
     assert Spool(tmp_path / "run").ended
+
+
+def test_few_of_many_refusals_are_named(spool):
+    for number in range(1, 2000):
+        spool.reject(Entry(number, "log", {}, 1), "refused")
+    assert len(spool.rejected) == MOST_REJECTED

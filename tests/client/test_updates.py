@@ -114,6 +114,38 @@ def test_thrown_away_steps_are_counted(observe):
     assert last(observer)["loss_scale"] == {"scale": 256.0, "updates": 1, "skipped": 0}
 
 
+def test_the_scaler_of_a_model_is_found(observe):
+    observer, model, other = observe(), net(), net()
+    before = torch.amp.GradScaler.step
+    observer.register_model(model)
+    scaled_training(observer, other, torch.amp.GradScaler("cpu"), [1])
+    assert "loss_scale" not in last(observer)
+    scaled_training(observer, model, torch.amp.GradScaler("cpu", init_scale=1024.0), [1, float("inf")])
+    assert last(observer)["loss_scale"] == {"scale": 512.0, "updates": 2, "skipped": 1}
+    assert torch.amp.GradScaler.step is before
+
+
+def test_nothing_is_searched_after_close(observe):
+    before = torch.amp.GradScaler.step
+    first, second = observe(), observe()
+    for each in (first, second):
+        each.register_model(net())
+    first.close()
+    assert torch.amp.GradScaler.step is not before
+    second.close()
+    assert torch.amp.GradScaler.step is before
+
+
+def test_a_scaler_that_is_told_ends_the_search(observe):
+    observer, model, told = observe(), net(), torch.amp.GradScaler("cpu", init_scale=8.0)
+    observer.register_model(model)
+    observer.observe_scaler(told)
+    scaled_training(observer, model, torch.amp.GradScaler("cpu"), [1])
+    assert "loss_scale" not in last(observer)
+    scaled_training(observer, net(), told, [1])
+    assert last(observer)["loss_scale"]["scale"] == 8.0
+
+
 def test_a_scaler_that_is_off_tells_nothing(observe):
     observer, model, scaler = observe(), net(), torch.amp.GradScaler("cpu", enabled=False)
     observer.observe_scaler(scaler)

@@ -149,6 +149,7 @@ def test_the_factor_of_a_scaler_is_taken_off(watched, setting):
             optimizer.zero_grad()
             seen.append(loss.item())
     assert means(obs) == pytest.approx([sum(seen) / 4])
+    assert epochs(obs)[0]["loss_scale"] == {"scale": 1024.0, "updates": 4, "skipped": 0}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""Hears of signals while the main thread is stuck in a call of C, where no handler of Python can run.
+
+The interpreter writes the number of each signal into a socket at once, whatever its threads are doing. The sending
+thread reads it and passes it on.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+_pair: tuple[socket.socket, socket.socket] | None = None
+_tell: Callable[[int], object] | None = None
+
+
+def ears() -> socket.socket | None:
+    """Return what becomes readable when a signal comes, None where nobody listens."""
+    return _pair[0] if _pair is not None else None
+
+
+def open_ears(tell: Callable[[int], object]) -> None:
+    """Have ``tell`` called with the number of each signal, in a thread that waits. For the main thread.
+
+    Where somebody else, an event loop for instance, is told of signals this way, it stays so and nothing is heard.
+    """
+    global _pair, _tell
+    try:
+        pair = socket.socketpair()
+    except OSError:
+        return
+    for each in pair:
+        each.setblocking(False)
+    before = signal.set_wakeup_fd(pair[1].fileno(), warn_on_full_buffer=False)
+    _pair, _tell = pair, tell
+    if before != -1:
+        signal.set_wakeup_fd(before)
+        _close()
+
+
+def listen() -> None:
+    """Pass on the signals that came."""
+    # Another thread may have been faster, or close them meanwhile.
+    pair, tell, numbers = _pair, _tell, b""
+    if pair is None or tell is None:
+        return
+    with suppress(OSError):
+        numbers = pair[0].recv(4096)
+    for number in set(numbers):
+        tell(number)
+
+
+def close_ears() -> None:
+    """Hear no more. Raises ValueError outside the main thread."""
+    if _pair is None:
+        return
+    current = signal.set_wakeup_fd(-1)
+    if current not in (-1, _pair[1].fileno()):
+        signal.set_wakeup_fd(current)
+    _close()
+
+
+def _close() -> None:
+    global _pair, _tell
+    pair, _pair, _tell = _pair, None, None
+    for each in pair or ():
+        each.close()

@@ -11,7 +11,7 @@ from django.db import models
 from django.utils.timezone import now
 
 from observer_client.record import Architecture, Epoch
-from projects.models import ApiKey, Project
+from projects.models import ApiKey, Project, in_visible_project
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
@@ -40,7 +40,7 @@ UNPROMISED_SILENCE = timedelta(days=1)
 class TrainSessionQuerySet(models.QuerySet["TrainSession"]):
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser, key: ApiKey | None = None) -> Self:
         """Sessions of the projects that a request may see (`ProjectQuerySet.visible_to`)."""
-        return self.filter(project__in=Project.objects.visible_to(user, key))
+        return self.filter(in_visible_project("project_id", user, key))
 
     def running(self) -> Self:
         return self.filter(status=SessionStatus.RUNNING)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from sessions.models import SessionLog, TrainSession, TrainStep
-from sessions.serializers import EpochPages
+from sessions.serializers import EpochPages, SessionOut
 from sessions.services import store_epochs
 from tests.conftest import epoch_record
 
@@ -87,6 +87,32 @@ def test_an_absurd_project_is_refused(reader, session, number):
 def test_the_newest_session_comes_first(reader, session, project):
     TrainSession.objects.create(project=project, key=uuid4(), name="newer")
     assert [each["name"] for each in reader.get("/api/sessions").json()["results"]] == ["newer", "first try"]
+
+
+def test_a_line_has_the_fields_that_were_asked_for(reader, session):
+    line = reader.get("/api/sessions?fields=name,state,train_loss").json()["results"][0]
+    assert line == {"name": "first try", "state": "running", "train_loss": 1 / 3}
+
+
+def test_a_line_says_what_the_session_says(reader, session):
+    session.tags, session.metrics = ["ä", 'a"b'], {"f1": 0.5}
+    session.save()
+    line = reader.get("/api/sessions").json()["results"][0]
+    said = reader.get(f"/api/sessions/{session.pk}").json()
+    assert list(line) == list(SessionOut.Meta.fields)
+    assert line == {name: said[name] for name in line}
+
+
+def test_a_field_that_is_not_there_is_named(reader, session):
+    answer = reader.get("/api/sessions?fields=name,password")
+    assert answer.status_code == 400
+    assert "password" in answer.json()["detail"]
+
+
+def test_the_fields_stay_from_page_to_page(reader, session, project):
+    TrainSession.objects.create(project=project, key=uuid4(), name="newer")
+    page = reader.get("/api/sessions?page_size=1&fields=name").json()
+    assert reader.get(page["next"]).json()["results"] == [{"name": "first try"}]
 
 
 def many(session):

@@ -105,6 +105,7 @@ class SessionList(ListAPIView):
         parameters=[
             OpenApiParameter("project", int),
             OpenApiParameter("fields", str, description="Names, separated by commas: what a line shall have."),
+            OpenApiParameter("count", bool, description="false: `count` is null, which is quicker for many sessions."),
         ],
         responses={400: ERROR},
     )

@@ -7,10 +7,11 @@ takes ten times as long.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
-from django.core.paginator import Page, Paginator
+from django.core.paginator import EmptyPage, Page, PageNotAnInteger, Paginator
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 from django.http import HttpResponse
@@ -33,36 +34,71 @@ class SessionPages(Pages):
     """Pages of lines."""
 
     def answer(self, sessions: QuerySet[TrainSession], request: Request) -> HttpResponse:
-        """Return the page and the fields that the request asks for. Two queries. Raises Refused."""
+        """Return the page and the fields that the request asks for. Two queries. Raises Refused.
+
+        Counting is the one thing that takes longer the more sessions there are: ``?count=false`` leaves it out.
+        """
         self._fields = _asked(request)
+        self.django_paginator_class = partial(_Paginator, fields=self._fields, is_counted=_is_counted(request))
         rows = self.paginate_queryset(sessions.order_by("-started", "-pk").values("pk"), request) or []
         body = {
-            "count": self.page.paginator.count,
+            "count": self.page.paginator.said_count,
             "next": self.get_next_link(),
             "previous": self.get_previous_link(),
             "results": list(_lines(rows, self._fields, request.build_absolute_uri("/sessions/"))),
         }
         return HttpResponse(msgspec.json.encode(body), content_type="application/json")
 
-    def django_paginator_class(self, numbers: QuerySet[Any], size: int) -> Paginator:
-        return _Paginator(numbers, size, self._fields)
-
 
 class _Paginator(Paginator):
     """Cuts numbers of sessions into pages, and gives the columns of those on a page.
 
     A database that is asked for numbers alone finds them in an index; asked for whole rows, SQLite sorts all rows.
+    Without a count it looks one session further than the page, to tell whether another follows.
     """
 
-    def __init__(self, numbers: QuerySet[Any], size: int, fields: Sequence[str]) -> None:
+    def __init__(self, numbers: QuerySet[Any], size: int, *, fields: Sequence[str], is_counted: bool) -> None:
         super().__init__(numbers, size)
-        self._fields = fields
+        self._fields, self._is_counted = fields, is_counted
+
+    @property
+    def said_count(self) -> int | None:
+        return self.count if self._is_counted else None
+
+    def page(self, number: int | str) -> Page:
+        if self._is_counted:
+            return super().page(number)
+        place = self.validate_number(number)
+        bottom = (place - 1) * self.per_page
+        rows = list(self._rows(self.object_list[bottom : bottom + self.per_page + 1]))
+        self.num_pages = place + (len(rows) > self.per_page)
+        if not rows and place > 1:
+            raise EmptyPage(self.error_messages["no_results"])
+        return super()._get_page(rows[: self.per_page], place, self)
+
+    def validate_number(self, number: int | str) -> int:
+        if self._is_counted:
+            return super().validate_number(number)
+        place = int(number) if str(number).isascii() and str(number).isdigit() and len(str(number)) < 10 else 0
+        if place < 1:
+            raise PageNotAnInteger(self.error_messages["invalid_page"])
+        return place
 
     def _get_page(self, object_list: QuerySet[Any], *args: Any, **kwargs: Any) -> Page:
-        shown = TrainSession.objects.filter(pk__in=object_list).order_by("-started", "-pk")
+        return super()._get_page(self._rows(object_list), *args, **kwargs)
+
+    def _rows(self, numbers: QuerySet[Any]) -> QuerySet[Any]:
+        shown = TrainSession.objects.filter(pk__in=numbers).order_by("-started", "-pk")
         texts = {f"{name}_text": Cast(name, TextField()) for name in DOCUMENTS if name in self._fields}
         columns = [column for name in self._fields if name not in DOCUMENTS for column in COLUMNS.get(name, (name,))]
-        return super()._get_page(shown.values(*dict.fromkeys(columns), **texts), *args, **kwargs)
+        return shown.values(*dict.fromkeys(columns), **texts)
+
+
+def _is_counted(request: Request) -> bool:
+    asked = request.query_params.get("count", "true")
+    if asked not in ("true", "false"):
+        raise Refused("count is true or false.", "?count")
+    return asked == "true"
 
 
 def _asked(request: Request) -> tuple[str, ...]:

@@ -129,9 +129,11 @@ def http_client(port: int, key: str) -> Callable[[int], None]:
 
 
 @contextlib.contextmanager
-def server(environment: dict[str, str], workers: int) -> Iterator[tuple[int, psutil.Process]]:
+def server(
+    environment: dict[str, str], workers: int, application: str = "mldiag.asgi:application"
+) -> Iterator[tuple[int, psutil.Process]]:
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "mldiag.asgi:application", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port)]
     options = ["--workers", str(workers), "--log-level", "warning", "--lifespan", "off", "--no-access-log"]
     process = subprocess.Popen([*command, *options], env=environment)
     try:

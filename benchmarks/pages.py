@@ -2,39 +2,38 @@
 
 For each size a database is filled (`benchmarks.pages_store`: 100 epochs a session, a million rows of them for 10,000)
 and served over HTTP by the real application to a person who is logged in. Each page is asked for from all sizes in
-turns, so that what else the machine does falls on all of them; the ratio is what counts. At the end stand the
-questions that other trackers get asked, too, beside MLflow where it is installed (`benchmarks.pages_peer`).
+turns, so that what else the machine does falls on all of them; the ratio is what counts. Before them stand the
+questions that other trackers get asked, too (`benchmarks.pages_questions`).
 
-    python -m benchmarks.pages [--sizes 100 1000 10000] [--requests 40] [--databases postgresql sqlite]
+    python -m benchmarks.pages --mlflow PATH --docs docs/speed.md
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
-from benchmarks import pages_peer
-from benchmarks.ingest import server
+from benchmarks import pages_questions
+from benchmarks.pages_served import Reader, Store, in_turns, percentile, serving
 from benchmarks.pages_store import PERSON
 from tests.temporary.postgres import temporary_postgres
 from tests.temporary.process import temporary_folder
 
 GOAL_GROWTH = 1.2
-WARM_UP = 3
+GOAL = f"p95 grows by {GOAL_GROWTH} at most from the smallest to the largest, queries by none"
+NAMES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+RULE = "\n---\n\n"
 PAGES = {
     "home": "/",
     "project": "/projects/{project}",
@@ -70,43 +69,6 @@ PAGES = {
     "API health": "/diagnostics/sessions/{bad}/health",
     "API trend": "/diagnostics/projects/{project}/trend",
 }
-
-
-@dataclass(frozen=True)
-class Store:
-    """A filled database. ``facts`` is what `benchmarks.pages_store` printed of it."""
-
-    environment: dict[str, str]
-    facts: dict[str, Any]
-
-    def path(self, page: str) -> str:
-        return page.format(**self.facts)
-
-
-class Reader:
-    """A browser of few words: one connection, one person logged in."""
-
-    def __init__(self, port: int, facts: Mapping[str, Any]) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        self.headers = {"Cookie": facts["cookie"]}
-
-    def get(self, path: str) -> bytes:
-        try:
-            self.connection.request("GET", path, headers=self.headers)
-            answer = self.connection.getresponse()
-        except http.client.RemoteDisconnected:
-            # Uvicorn ends a connection that was idle for 5 s, as while MLflow starts.
-            self.connection.close()
-            return self.get(path)
-        body = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{answer.status} {path}: {body[:300]!r}")
-        return body
-
-    def seconds(self, path: str) -> float:
-        began = time.perf_counter()
-        self.get(path)
-        return time.perf_counter() - began
 
 
 def fill(sizes: list[int], kind: str, url: str, home: Path) -> dict[int, Store]:
@@ -156,51 +118,40 @@ def queries(stores: dict[int, Store]) -> dict[int, list[int]]:
     }
 
 
-@contextlib.contextmanager
-def serving(stores: dict[int, Store]) -> Iterator[dict[int, Reader]]:
-    with contextlib.ExitStack() as stack:
-        ports = {size: stack.enter_context(server(store.environment, 1))[0] for size, store in stores.items()}
-        yield {size: Reader(port, stores[size].facts) for size, port in ports.items()}
-
-
-def measure(kind: str, stores: dict[int, Store], requests: int, mlflow: str) -> bool:
-    """Print a line a page; returns whether all stay within the goal."""
+def measure(stores: dict[int, Store], requests: int) -> Iterator[str]:
+    """Yield the lines of a table: a page each, and whether it stays within the goal."""
     counts = queries(stores)
     small, large = min(stores), max(stores)
-    print(f"\n{kind}: p50 / p95 in ms over {requests} requests each, in turns")
-    print(f"| page | queries | {' | '.join(f'{size:,} sessions' for size in stores)} | growth of p50, p95 |")
-    print(f"| --- | ---: | {'---: | ' * len(stores)}---: |")
-    misses = []
-    with serving(stores) as readers:
+    yield f"| page | queries | {' | '.join(f'{size:,} sessions' for size in stores)} | growth of p50, p95 | |"
+    yield f"| --- | ---: | {'---: | ' * len(stores)}---: | --- |"
+    with serving(stores) as ports:
+        readers = {size: Reader(port, {"Cookie": stores[size].facts["cookie"]}) for size, port in ports.items()}
         for place, (name, page) in enumerate(PAGES.items()):
-            times = in_turns(readers, {size: store.path(page) for size, store in stores.items()}, requests)
+            asked = {size: partial(readers[size].get, store.path(page)) for size, store in stores.items()}
+            times = in_turns(asked, requests)
             needed = [counts[size][place] for size in stores]
             growth = [percentile(times[large], each) / percentile(times[small], each) for each in (50, 95)]
-            if growth[1] > GOAL_GROWTH or len(set(needed)) > 1:
-                misses.append(name)
+            missed = ["growth"] * (growth[1] > GOAL_GROWTH) + ["queries"] * (len(set(needed)) > 1)
             shown = " | ".join(f"{percentile(each, 50):.1f} / {percentile(each, 95):.1f}" for each in times.values())
             number = needed[0] if len(set(needed)) == 1 else "!".join(map(str, needed))
-            print(f"| {name} | {number} | {shown} | {growth[0]:.2f}, {growth[1]:.2f} |", flush=True)
-        print(f"p95 grows by more than {GOAL_GROWTH} or queries differ: {', '.join(misses) or 'nowhere'}")
-        pages_peer.measure(readers, {size: store.facts for size, store in stores.items()}, requests, mlflow)
-    return not misses
+            verdict = f"missed: {', '.join(missed)}" if missed else "met"
+            yield f"| {name} | {number} | {shown} | {growth[0]:.2f}, {growth[1]:.2f} | {verdict} |"
 
 
-def in_turns(readers: Mapping[int, Reader], paths: Mapping[int, str], requests: int) -> dict[int, list[float]]:
-    """Return the milliseconds of each request, by size."""
-    times: dict[int, list[float]] = {size: [] for size in readers}
-    for number in range(-WARM_UP, requests):
-        # Whoever comes after an expensive one must not always be the same.
-        order = list(readers) if number % 2 else list(reversed(readers))
-        for size in order:
-            took = 1000 * readers[size].seconds(paths[size])
-            if number >= 0:
-                times[size].append(took)
-    return times
-
-
-def percentile(times: list[float], percent: int) -> float:
-    return statistics.quantiles(times, n=100, method="inclusive")[percent - 1]
+def report(kind: str, sizes: list[int], chosen: argparse.Namespace) -> Iterator[str]:
+    """Fill and serve one kind of database; yields the lines of its part of the documentation."""
+    with contextlib.ExitStack() as stack:
+        home = stack.enter_context(temporary_folder("pages-"))
+        durable = kind == "postgresql"
+        url = stack.enter_context(temporary_postgres(())) if durable else f"sqlite:///{home}/pages.sqlite3"
+        stores = fill(sizes, kind, url, home)
+        yield f"## {NAMES[kind]}"
+        if "questions" in chosen.parts:
+            yield from ("", *pages_questions.measure(stores, chosen.requests, chosen.mlflow))
+        if "pages" in chosen.parts:
+            yield from ("", f"p50 / p95 in ms over {chosen.requests} requests each, in turns; goal: {GOAL}.", "")
+            yield from measure(stores, chosen.requests)
+        yield ""
 
 
 def main() -> int:
@@ -209,16 +160,22 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=40)
     parser.add_argument("--databases", nargs="+", default=["postgresql", "sqlite"], choices=["postgresql", "sqlite"])
     parser.add_argument("--mlflow", default=shutil.which("mlflow") or "", help="the program of an installed MLflow")
+    parser.add_argument("--parts", nargs="+", default=["questions", "pages"], choices=["questions", "pages"])
+    parser.add_argument("--docs", type=Path, help="a Markdown file: what follows its first rule is written anew")
     chosen = parser.parse_args()
-    results = []
-    print(f"MLflow: {chosen.mlflow or 'absent (--mlflow PATH)'}")
+    lines = []
+    beside = "" if chosen.mlflow else "MLflow is absent (`--mlflow PATH`). "
+    for line in (f"{beside}Load of the machine at the start: {os.getloadavg()[0]:.1f}.", ""):
+        lines.append(line)
+        print(line)
     for kind in chosen.databases:
-        with contextlib.ExitStack() as stack:
-            home = stack.enter_context(temporary_folder("pages-"))
-            durable = kind == "postgresql"
-            url = stack.enter_context(temporary_postgres(())) if durable else f"sqlite:///{home}/pages.sqlite3"
-            results.append(measure(kind, fill(sorted(chosen.sizes), kind, url, home), chosen.requests, chosen.mlflow))
-    return 0 if all(results) else 1
+        for line in report(kind, sorted(chosen.sizes), chosen):
+            lines.append(line)
+            print(line, flush=True)
+    if chosen.docs:
+        introduction = chosen.docs.read_text().partition(RULE)[0]
+        chosen.docs.write_text(introduction + RULE + "\n".join(lines).rstrip() + "\n")
+    return 1 if any("| missed: " in line for line in lines) else 0
 
 
 if __name__ == "__main__":

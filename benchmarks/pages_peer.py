@@ -1,8 +1,8 @@
-"""What other trackers get asked, too: the latest runs with their final metrics, and the curves of one run and of five.
+"""MLflow, asked what `benchmarks.pages_questions` asks of mldiag.
 
-MLflow holds as many runs as the smallest and the largest store, of the same shape, written straight into its SQLite
-tables, and is asked by its own REST API. It is no dependency: ``--mlflow PATH`` names the program of an
-installation, say in an environment of its own; without one it is printed as absent.
+It holds as many runs as the largest store, of the same shape, written straight into its SQLite tables, and is asked by
+its own REST API. It is no dependency: ``--mlflow PATH`` names the program of an installation, say in an environment of
+its own.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ import http.client
 import json
 import os
 import sqlite3
-import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from benchmarks.pages_served import Reader
 from benchmarks.pages_store import LONG_EPOCHS, LONG_RUNS, METRICS
 from tests.temporary.process import free_port, temporary_folder
 
+API = "/api/2.0/mlflow"
 LATEST = 50
-GOALS = {
-    "C1: latest 50 with final metrics": "p50 <= 3 ms, growth <= 1.2",
-    "C2: one run, 20,000 values": "p50 <= 10 ms, 50x less than MLflow",
-    "C3: five runs, 100,000 values": "p50 <= 60 ms",
-}
 PATIENCE = 180.0
 
 
@@ -35,82 +31,32 @@ class Mlflow:
     """A served MLflow, asked over one connection."""
 
     def __init__(self, port: int) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self.reader = Reader(port, {"Content-Type": "application/json"})
 
-    def latest(self) -> None:
+    def questions(self) -> list[Callable[[], list[bytes]]]:
+        """Return how to ask for the latest runs, for one long run and for all of them; each was tried once."""
+        asked = [self._latest, partial(self._curves, 1), partial(self._curves, LONG_RUNS)]
+        (latest,) = asked[0]()
+        expect(sum(len(run["data"]["metrics"]) for run in json.loads(latest)["runs"]), LATEST * METRICS)
+        curves = asked[1]()
+        expect(sum(len(json.loads(each)["metrics"]) for each in curves), LONG_EPOCHS * METRICS)
+        return asked
+
+    def _latest(self) -> list[bytes]:
         body = json.dumps({"experiment_ids": ["0"], "max_results": LATEST, "order_by": ["start_time DESC"]})
-        runs = self._ask("POST", "runs/search", body)["runs"]
-        _expect(sum(len(run["data"]["metrics"]) for run in runs), LATEST * METRICS)
+        return [self.reader.ask("POST", f"{API}/runs/search", body)]
 
-    def curves(self, runs: int) -> None:
-        found = 0
-        for run in range(runs):
-            for metric in range(METRICS):
-                path = f"metrics/get-history?run_id=long{run}&metric_key=metric_{metric}"
-                found += len(self._ask("GET", path)["metrics"])
-        _expect(found, runs * LONG_EPOCHS * METRICS)
-
-    def _ask(self, method: str, path: str, body: str | None = None) -> Any:
-        try:
-            self.connection.request(method, f"/api/2.0/mlflow/{path}", body, {"Content-Type": "application/json"})
-            answer = self.connection.getresponse()
-        except http.client.RemoteDisconnected:
-            # Idle while ours was asked.
-            self.connection.close()
-            return self._ask(method, path, body)
-        text = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{answer.status} {path}: {text[:300]!r}")
-        return json.loads(text)
+    def _curves(self, runs: int) -> list[bytes]:
+        return [
+            self.reader.get(f"{API}/metrics/get-history?run_id=long{run}&metric_key=metric_{metric}")
+            for run in range(runs)
+            for metric in range(METRICS)
+        ]
 
 
-def measure(readers: Mapping[int, Any], facts: Mapping[int, Mapping[str, Any]], requests: int, mlflow: str) -> None:
-    """Print a line a question: ours at each size, MLflow beside it at the largest."""
-    sizes = sorted(readers)
-    asked = {size: _ours(readers[size], facts[size]) for size in sizes}
-    with contextlib.ExitStack() as stack:
-        peer = stack.enter_context(serving(mlflow, sizes[-1])) if mlflow else None
-        theirs = [] if peer is None else [peer.latest, lambda: peer.curves(1), lambda: peer.curves(LONG_RUNS)]
-        print(
-            f"\n| question, p50 in ms | {' | '.join(f'{size:,} sessions' for size in sizes)} | growth | MLflow | goal |"
-        )
-        print(f"| --- | {'---: | ' * (len(sizes) + 2)}--- |")
-        for place, (name, goal) in enumerate(GOALS.items()):
-            times = {size: [] for size in sizes}
-            for _ in range(requests):
-                for size in sizes:
-                    times[size].append(_milliseconds(asked[size][place]))
-            ours = [statistics.median(each) for each in times.values()]
-            few = range(max(3, requests // 5))
-            other = statistics.median(_milliseconds(theirs[place]) for _ in few) if theirs else None
-            beside = "absent" if other is None else f"{other:.0f} ({other / ours[-1]:.0f}x)"
-            shown = " | ".join(f"{each:.1f}" for each in ours)
-            print(f"| {name} | {shown} | {ours[-1] / ours[0]:.2f} | {beside} | {goal} |", flush=True)
-
-
-def _ours(reader: Any, facts: Mapping[str, Any]) -> list[Callable[[], None]]:
-    def latest() -> None:
-        found = json.loads(reader.get(f"/api/sessions?project={facts['project']}&page_size={LATEST}"))["results"]
-        # The loss has columns of its own.
-        _expect(sum(len(each["metrics"]) + 1 for each in found), LATEST * METRICS)
-
-    def curves(runs: int) -> None:
-        found = [json.loads(reader.get(f"/api/sessions/{pk}/metrics")) for pk in facts["long"][:runs]]
-        names = [name for each in found for name in each if name.startswith("loss.val.")]
-        _expect(len(names) * LONG_EPOCHS, runs * LONG_EPOCHS * METRICS)
-
-    return [latest, lambda: curves(1), lambda: curves(LONG_RUNS)]
-
-
-def _expect(found: int, wanted: int) -> None:
+def expect(found: int, wanted: int) -> None:
     if found != wanted:
         raise RuntimeError(f"{found} values instead of {wanted}")
-
-
-def _milliseconds(ask: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    ask()
-    return 1000 * (time.perf_counter() - began)
 
 
 @contextlib.contextmanager

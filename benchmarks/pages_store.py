@@ -198,9 +198,11 @@ def _described(project: Project) -> dict[str, Any]:
     from django.test import Client
 
     from diagnostics.models import DiagnosticRun
-    from projects.models import Project
+    from projects.models import KeyKind, Project
+    from projects.services import issue_key
     from sessions.models import TrainStep
 
+    long_project = Project.objects.get(name=LONG_PROJECT)
     client = Client()
     client.force_login(project.members.get())
     name = settings.SESSION_COOKIE_NAME
@@ -215,7 +217,9 @@ def _described(project: Project) -> dict[str, Any]:
         "run": DiagnosticRun.objects.get(session=bad).pk,
         "problem": project.problems.order_by("pk").values_list("pk", flat=True)[0],
         "pages": math.ceil(len(sessions) / 50),
-        "long": list(Project.objects.get(name=LONG_PROJECT).sessions.order_by("pk").values_list("pk", flat=True)),
+        "long": list(long_project.sessions.order_by("pk").values_list("pk", flat=True)),
+        "key": issue_key(project, KeyKind.READ)[1],
+        "long_key": issue_key(long_project, KeyKind.READ)[1],
         "sessions": len(sessions),
         "epochs": TrainStep.objects.count(),
     }

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import os
 
+import django
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mldiag.settings")
-pages = get_asgi_application()
+django.setup(set_prefix=False)
 
 from diagnostics.routing import websocket_urlpatterns  # noqa: E402 - models can be imported only now
+from mldiag.handler import OneThreadHandler  # noqa: E402
 from mldiag.sockets import OwnPagesOnly  # noqa: E402
 
-application = ProtocolTypeRouter({"http": pages, "websocket": OwnPagesOnly(URLRouter(websocket_urlpatterns))})
+application = ProtocolTypeRouter(
+    {"http": OneThreadHandler(), "websocket": OwnPagesOnly(URLRouter(websocket_urlpatterns))}
+)

@@ -6,14 +6,30 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from servestatic.middleware import ServeStaticMiddleware
 
 from mldiag.binding import is_loopback
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 SAME_SITE = frozenset({"same-origin", "none"})
+
+
+def static_files(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Serve static files; all other requests go on in the thread that they are in.
+
+    `ServeStaticMiddleware` alone is asynchronous, so that each request would change threads for it, twice.
+    """
+    files = ServeStaticMiddleware(sync_to_async(get_response))
+    served = async_to_sync(files)
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return served(request) if request.path_info.startswith(files.static_prefix) else get_response(request)
+
+    return middleware
 
 
 def this_machine_only(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:

@@ -8,7 +8,6 @@ import time
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpResponse
@@ -27,6 +26,7 @@ from projects.parsers import Preference, sent
 from projects.serializers import ErrorOut
 from projects.services import NotAllowed, NotFound, Refused, is_owner
 from sessions import services
+from sessions.lines import SessionPages
 from sessions.models import TrainSession
 from sessions.parsers import EpochsParser, Items, LogsParser
 from sessions.serializers import (
@@ -99,19 +99,22 @@ class SessionList(ListAPIView):
     """Sessions, the newest first."""
 
     serializer_class = SessionOut
+    pagination_class = SessionPages
 
-    def get_queryset(self) -> QuerySet[TrainSession]:
-        visible = TrainSession.objects.visible_to(self.request.user, self.request.auth)
-        project = self.request.query_params.get("project")
-        if project is not None:
-            if not (project.isascii() and project.isdigit() and len(project) < 19):
-                raise Refused("project is the number of a project.", "?project")
-            visible = visible.filter(project_id=int(project))
-        return visible.select_related("project").defer("hyperparameters", "environment", "config")
-
-    @extend_schema(parameters=[OpenApiParameter("project", int)])
-    def get(self, request: Request) -> Response:
-        return super().get(request)
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("project", int),
+            OpenApiParameter("fields", str, description="Names, separated by commas: what a line shall have."),
+            OpenApiParameter("count", bool, description="false: `count` is null, which is quicker for many sessions."),
+        ],
+        responses={400: ERROR},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        project = request.query_params.get("project")
+        if project is not None and not (project.isascii() and project.isdigit() and len(project) < 19):
+            raise Refused("project is the number of a project.", "?project")
+        sessions = TrainSession.objects.visible_to(request.user, request.auth)
+        return SessionPages().answer(sessions if project is None else sessions.filter(project_id=int(project)), request)
 
 
 class SessionDetail(APIView):
@@ -198,20 +201,6 @@ class EpochList(APIView):
         """Store epochs, each by itself: one result an item, in order."""
         results = services.store_epochs(sessions_named(request, key), batch(request))
         return Response({"results": [epoch_result(each) for each in results]})
-
-
-class MetricHistory(APIView):
-    @extend_schema(
-        parameters=[KEY],
-        responses={200: OpenApiResponse(OpenApiTypes.OBJECT, "Lists of numbers by name, all as long."), 404: ERROR},
-    )
-    def get(self, request: Request, key: str) -> HttpResponse:
-        """Every number of every epoch but those of layers: one list for each name, parallel to `epoch`.
-
-        `null` where an epoch did not log it; NaN and infinity are spelled as `"nan"`, `"inf"`, `"-inf"`.
-        """
-        columns = services.metric_history(find_session(request, key))
-        return HttpResponse(msgspec.json.encode(columns), content_type="application/json")
 
 
 class LogList(ListAPIView):

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from django.core.paginator import Page, Paginator
 from django.db import connection
-from django.db.models import F, JSONField, Q, QuerySet, TextField
-from django.db.models.fields.json import KeyTransform
+from django.db.models import F, FloatField, JSONField, Q, QuerySet, TextField
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast
 from django.http import QueryDict
 
@@ -130,7 +130,7 @@ class Listing:
             return sessions.order_by("-started", "-pk")
         # A column without NULLs must not name their place: the index would be of no use.
         place = {"nulls_last": True} if column.nulls else {}
-        values = [_entry(column)] if column.source else [F(name) for name in column.fields]
+        values = [_sorted_entry(column)] if column.source else [F(name) for name in column.fields]
         if self.sort.startswith("-"):
             return sessions.order_by(*(value.desc(**place) for value in values), "-pk")
         # The ties, too, the other way round: then one index serves both directions.
@@ -182,6 +182,15 @@ def _entries(document: Any) -> list[tuple[str, Any]]:
 
 def _entry(column: Column) -> KeyTransform:
     return KeyTransform(column.entry, column.source, output_field=JSONField())
+
+
+def _sorted_entry(column: Column) -> KeyTransform | Cast:
+    # Metrics are numbers, which a database compares sooner than documents.
+    return (
+        Cast(KeyTextTransform(column.entry, column.source), FloatField())
+        if column.source == "metrics"
+        else _entry(column)
+    )
 
 
 def _is_path(name: str) -> bool:

@@ -11,7 +11,7 @@ from django.db import models
 from django.utils.timezone import now
 
 from observer_client.record import Architecture, Epoch
-from projects.models import ApiKey, Project
+from projects.models import ApiKey, Project, in_visible_project
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
@@ -40,7 +40,7 @@ UNPROMISED_SILENCE = timedelta(days=1)
 class TrainSessionQuerySet(models.QuerySet["TrainSession"]):
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser, key: ApiKey | None = None) -> Self:
         """Sessions of the projects that a request may see (`ProjectQuerySet.visible_to`)."""
-        return self.filter(project__in=Project.objects.visible_to(user, key))
+        return self.filter(in_visible_project("project_id", user, key))
 
     def running(self) -> Self:
         return self.filter(status=SessionStatus.RUNNING)
@@ -55,10 +55,26 @@ class TrainSessionQuerySet(models.QuerySet["TrainSession"]):
         return quiet.filter(models.Q(silence_told=None) | models.Q(silence_told__lt=models.F("last_seen")))
 
 
+SORTED_BY = (
+    "health_score",
+    "train_loss",
+    "val_loss",
+    "critical_count",
+    "warning_count",
+    "info_count",
+    "epoch_count",
+    "co2_kg",
+    "energy_kwh",
+    "last_seen",
+)
+"""Figures of a session by which lists of sessions are sorted."""
+
+
 class TrainSession(models.Model):
     """One training run. ``key`` is made by the client, so that the same run never becomes two sessions."""
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="sessions")
+    # Without an index of its own, as further down: another begins with it.
+    project = models.ForeignKey(Project, models.CASCADE, related_name="sessions", db_index=False)
     key = models.UUIDField(unique=True, default=uuid4, editable=False)
     name = models.CharField(max_length=200)
     status = models.CharField(max_length=10, choices=SessionStatus.choices, default=SessionStatus.RUNNING)
@@ -103,16 +119,14 @@ class TrainSession(models.Model):
     class Meta:
         ordering = ["-started", "-pk"]
         indexes = [
-            models.Index(fields=["project", "-started", "-id"], name="training_by_project"),
-            # What lists show and count. A name is searched for in it, a status counted, without reading the sessions.
-            models.Index(
-                fields=["project", "-started", "-id", "status", "name"],
-                condition=models.Q(archived=None),
-                name="training_kept",
-            ),
+            # What lists show first, count and search: answered from the index alone. That a list leaves out what is
+            # archived stands behind what it is ordered by, since no database takes the condition for part of an order.
+            models.Index(fields=["project", "-started", "-id", "archived", "status", "name"], name="training_by_start"),
+            models.Index(fields=["project", "duration_seconds", "id", "archived"], name="training_by_duration"),
+            # What else lists are sorted by: a look at each session's entry, by turns as the sessions themselves lie.
+            models.Index(fields=["project", "archived", "id", *SORTED_BY], name="training_figures"),
             # The home page asks for the few that are running, among all that ever ran.
             models.Index(fields=["status", "-last_seen"], name="training_by_status"),
-            models.Index(fields=["project", "duration_seconds", "id"], name="training_by_duration"),
         ]
 
     def __str__(self) -> str:
@@ -152,7 +166,7 @@ class TrainStep(models.Model):
     was not logged or not finite; ``non_finite`` tells the two apart.
     """
 
-    session = models.ForeignKey(TrainSession, models.CASCADE, related_name="steps")
+    session = models.ForeignKey(TrainSession, models.CASCADE, related_name="steps", db_index=False)
     epoch = models.PositiveIntegerField()
     attempt = models.PositiveIntegerField(default=0)
     payload = models.TextField()
@@ -202,7 +216,7 @@ class Model(models.Model):
 class SessionLog(models.Model):
     """One line of a session's log."""
 
-    session = models.ForeignKey(TrainSession, models.CASCADE, related_name="logs")
+    session = models.ForeignKey(TrainSession, models.CASCADE, related_name="logs", db_index=False)
     seq = models.PositiveBigIntegerField()
     ts = models.DateTimeField(null=True, blank=True)
     level = models.CharField(max_length=20, default="INFO")

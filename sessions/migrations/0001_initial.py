@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ('warning_count', models.PositiveIntegerField(default=0)),
                 ('info_count', models.PositiveIntegerField(default=0)),
                 ('diagnosed', models.DateTimeField(blank=True, null=True)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to='projects.project')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to='projects.project')),
             ],
             options={
                 'ordering': ['-started', '-pk'],
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(default='console', max_length=20)),
                 ('logger', models.CharField(blank=True, max_length=200)),
                 ('msg', models.TextField()),
-                ('session', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='logs', to='training.trainsession')),
+                ('session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='logs', to='training.trainsession')),
             ],
             options={
                 'ordering': ['session', 'seq'],
@@ -101,7 +101,7 @@ class Migration(migrations.Migration):
                 ('process_rss_mb', models.FloatField(null=True)),
                 ('co2_kg', models.FloatField(null=True)),
                 ('energy_kwh', models.FloatField(null=True)),
-                ('session', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='training.trainsession')),
+                ('session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='training.trainsession')),
             ],
             options={
                 'ordering': ['session', 'epoch'],
@@ -109,19 +109,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='trainsession',
-            index=models.Index(fields=['project', '-started', '-id'], name='training_by_project'),
+            index=models.Index(fields=['project', '-started', '-id', 'archived', 'status', 'name'], name='training_by_start'),
+        ),
+        migrations.AddIndex(
+            model_name='trainsession',
+            index=models.Index(fields=['project', 'duration_seconds', 'id', 'archived'], name='training_by_duration'),
+        ),
+        migrations.AddIndex(
+            model_name='trainsession',
+            index=models.Index(fields=['project', 'archived', 'id', 'health_score', 'train_loss', 'val_loss', 'critical_count', 'warning_count', 'info_count', 'epoch_count', 'co2_kg', 'energy_kwh', 'last_seen'], name='training_figures'),
         ),
         migrations.AddIndex(
             model_name='trainsession',
             index=models.Index(fields=['status', '-last_seen'], name='training_by_status'),
-        ),
-        migrations.AddIndex(
-            model_name='trainsession',
-            index=models.Index(fields=['project', 'duration_seconds', 'id'], name='training_by_duration'),
-        ),
-        migrations.AddIndex(
-            model_name='trainsession',
-            index=models.Index(condition=models.Q(('archived', None)), fields=['project', '-started', '-id', 'status', 'name'], name='training_kept'),
         ),
         migrations.AddConstraint(
             model_name='sessionlog',

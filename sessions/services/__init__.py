@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sessions.services.bulk import AT_ONCE, archive_sessions, delete_sessions, restore_sessions, tag_sessions
 from sessions.services.epochs import repack, store_epochs
-from sessions.services.history import metric_history
+from sessions.services.history import metric_histories, metric_history
 from sessions.services.items import ItemResult, Status
 from sessions.services.lifecycle import finish, heartbeat, note_silence, open_session, update_session
 from sessions.services.logs import store_logs
@@ -19,6 +19,7 @@ __all__ = [
     "finish",
     "heartbeat",
     "note_silence",
+    "metric_histories",
     "metric_history",
     "open_session",
     "register_model",

@@ -7,6 +7,7 @@ import re
 import pytest
 from django.db import connection
 from django.http import QueryDict
+from django.test.utils import CaptureQueriesContext
 
 from observer_client.record import Ending
 from sessions.listing import Listing, column_of
@@ -122,3 +123,39 @@ def test_the_first_page_of_ten_thousand_is_found_by_an_index(project, sort):
     plan = Listing.of(QueryDict(f"sort={sort}")).numbers(TrainSession.objects.filter(project=project))[:50].explain()
     assert re.search(r"index", plan, re.IGNORECASE)
     assert not re.search(r"Seq Scan|Sort|TEMP B-TREE", plan)
+
+
+@pytest.fixture
+def analyzed(project):
+    """Many sessions, of which the database knows how many they are; it reads no table where an index will do."""
+    make_sessions(project, 1000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+    return TrainSession.objects.filter(project=project)
+
+
+def of_an_index_alone(plan):
+    # PostgreSQL looks at rows, too, that it has not vacuumed yet.
+    return re.search(r"COVERING INDEX|Index (Only )?Scan using training_(figures|by_start|by_duration)", plan)
+
+
+@pytest.mark.parametrize(
+    "query", ["sort=-score", "sort=val", "sort=issues", "sort=epochs", "sort=co2", "sort=seen", "q=00042"]
+)
+def test_a_sort_by_a_figure_and_a_search_read_no_session(analyzed, query):
+    plan = Listing.of(QueryDict(query)).numbers(analyzed)[:50].explain()
+    assert of_an_index_alone(plan)
+
+
+@pytest.mark.parametrize("query", ["", "status=finished", "q=00042"])
+def test_a_count_reads_no_session(analyzed, query):
+    with CaptureQueriesContext(connection) as seen:
+        Listing.of(QueryDict(query)).narrowed(analyzed).count()
+    with connection.cursor() as cursor:
+        explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+        cursor.execute(f"{explain} {seen.captured_queries[0]['sql'].replace('%', '%%')}", [])
+        plan = str(cursor.fetchall())
+    assert of_an_index_alone(plan)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from sessions.models import SessionLog, TrainSession, TrainStep
-from sessions.serializers import EpochPages
+from sessions.serializers import EpochPages, SessionOut
 from sessions.services import store_epochs
 from tests.conftest import epoch_record
 
@@ -89,6 +89,61 @@ def test_the_newest_session_comes_first(reader, session, project):
     assert [each["name"] for each in reader.get("/api/sessions").json()["results"]] == ["newer", "first try"]
 
 
+def test_a_line_has_the_fields_that_were_asked_for(reader, session):
+    line = reader.get("/api/sessions?fields=name,state,train_loss").json()["results"][0]
+    assert line == {"name": "first try", "state": "running", "train_loss": 1 / 3}
+
+
+def test_a_line_says_what_the_session_says(reader, session):
+    session.tags, session.metrics = ["ä", 'a"b'], {"f1": 0.5}
+    session.save()
+    line = reader.get("/api/sessions").json()["results"][0]
+    said = reader.get(f"/api/sessions/{session.pk}").json()
+    assert list(line) == list(SessionOut.Meta.fields)
+    assert line == {name: said[name] for name in line}
+
+
+def test_a_field_that_is_not_there_is_named(reader, session):
+    answer = reader.get("/api/sessions?fields=name,password")
+    assert answer.status_code == 400
+    assert "password" in answer.json()["detail"]
+
+
+def test_pages_without_a_count_are_the_same_pages(reader, session, project):
+    TrainSession.objects.bulk_create(TrainSession(project=project, name=str(number)) for number in range(4))
+    for size in (2, 5, 9):
+        counted, uncounted = (f"/api/sessions?page_size={size}{count}" for count in ("", "&count=false"))
+        while counted:
+            one, other = reader.get(counted).json(), reader.get(uncounted).json()
+            assert (other["count"], other["results"]) == (None, one["results"])
+            counted, uncounted = one["next"], other["next"]
+        assert uncounted is None
+
+
+def test_a_list_of_none_needs_no_count(reader, project):
+    assert reader.get("/api/sessions?count=false").json() == {
+        "count": None,
+        "next": None,
+        "previous": None,
+        "results": [],
+    }
+
+
+@pytest.mark.parametrize("page", ["0", "2", "x", "-1", "9" * 30])
+def test_a_page_beyond_the_end_is_not_found_without_a_count(reader, session, page):
+    assert reader.get(f"/api/sessions?count=false&page={page}").status_code == 404
+
+
+def test_a_count_is_asked_for_or_not(reader, session):
+    assert reader.get("/api/sessions?count=maybe").status_code == 400
+
+
+def test_the_fields_stay_from_page_to_page(reader, session, project):
+    TrainSession.objects.create(project=project, key=uuid4(), name="newer")
+    page = reader.get("/api/sessions?page_size=1&fields=name").json()
+    assert reader.get(page["next"]).json()["results"] == [{"name": "first try"}]
+
+
 def many(session):
     """Add 200 rows of everything that a list may show."""
     sessions = TrainSession.objects.bulk_create(
@@ -103,6 +158,7 @@ def many(session):
     ("address", "queries"),
     [
         pytest.param("/api/sessions?page_size=500", 4, id="sessions"),
+        pytest.param("/api/sessions?page_size=500&count=false", 3, id="sessions without a count"),
         pytest.param("/api/sessions/{key}", 3, id="a session"),
         pytest.param("/api/sessions/{key}/epochs?page_size=500", 6, id="epochs"),
         pytest.param("/api/sessions/{key}/logs?page_size=500", 5, id="logs"),

@@ -30,7 +30,7 @@ NOT_HERE = 4404
 """What strangers get, and whoever asks for what is not there: the two look alike."""
 TRY_AGAIN = 1013
 SHORTEST_PAUSE = 0.1
-"""Seconds between two messages. Twenty busy sessions ring more often than a page can show."""
+"""Seconds between two messages, alerts aside. Twenty busy sessions ring more often than a page can show."""
 
 
 class NewsConsumer(AsyncWebsocketConsumer):

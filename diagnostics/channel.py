@@ -17,6 +17,7 @@ from diagnostics.queue import Breaker
 logger = logging.getLogger(__name__)
 
 RING = "news.ring"
+ALARM = "news.alarm"
 PAUSE = 30.0
 """Seconds without a ring after Redis failed: ingest and diagnoses must not wait for it each time."""
 
@@ -43,16 +44,25 @@ def project_group(project_id: int) -> str:
 
 
 def ring(*groups: str) -> bool:
-    """Tell the consumers of these groups to look. Returns False if none can be told."""
+    """Tell the consumers of these groups to look soon. Returns False if none can be told."""
+    return _tell(RING, groups)
+
+
+def alarm(*groups: str) -> bool:
+    """Tell the consumers of these groups to look at once: there is an alert. Returns False if none can be told."""
+    return _tell(ALARM, groups)
+
+
+def _tell(kind: str, groups: tuple[str, ...]) -> bool:
     layer = get_channel_layer()
     if isinstance(layer, InMemoryChannelLayer):
-        return _ring_here(layer, groups)
+        return _tell_here(layer, kind, groups)
     if layer is None or breaker.is_open():
         return False
     from redis.exceptions import RedisError  # What this layer needs, and only this one.
 
     try:
-        async_to_sync(_send)(layer, groups)
+        async_to_sync(_send)(layer, kind, groups)
     except (RedisError, OSError) as error:
         breaker.trip()
         logger.warning("No news to open pages for %g s, Redis does not answer: %s", PAUSE, error)
@@ -60,15 +70,15 @@ def ring(*groups: str) -> bool:
     return True
 
 
-def _ring_here(layer: InMemoryChannelLayer, groups: tuple[str, ...]) -> bool:
+def _tell_here(layer: InMemoryChannelLayer, kind: str, groups: tuple[str, ...]) -> bool:
     # Its queues belong to the loop of the server: put there from another thread, a message wakes nobody.
     loop = _Server.loop
     if loop is None or loop.is_closed():
         return False
-    asyncio.run_coroutine_threadsafe(_send(layer, groups), loop)
+    asyncio.run_coroutine_threadsafe(_send(layer, kind, groups), loop)
     return True
 
 
-async def _send(layer: Any, groups: tuple[str, ...]) -> None:
+async def _send(layer: Any, kind: str, groups: tuple[str, ...]) -> None:
     for group in groups:
-        await layer.group_send(group, {"type": RING})
+        await layer.group_send(group, {"type": kind})

@@ -30,14 +30,15 @@ NOT_HERE = 4404
 """What strangers get, and whoever asks for what is not there: the two look alike."""
 TRY_AGAIN = 1013
 SHORTEST_PAUSE = 0.1
-"""Seconds between two messages. Twenty busy sessions ring more often than a page can show."""
+"""Seconds between two messages, alerts aside. Twenty busy sessions ring more often than a page can show."""
 
 
 class NewsConsumer(AsyncWebsocketConsumer):
     """Who may see a page may hear its news, asked anew for each message: access that ends, ends here, too."""
 
     async def connect(self) -> None:
-        self._telling: asyncio.Task[None] | None = None
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
         self._after = number_in(parse_qs(self.scope["query_string"].decode("latin-1")).get("after", [""])[0])
         self._told_at = float("-inf")
         await self.accept()
@@ -47,22 +48,30 @@ class NewsConsumer(AsyncWebsocketConsumer):
         await self._tell()
 
     async def disconnect(self, code: int) -> None:
-        if self._telling is not None:
-            self._telling.cancel()
+        for look in self._looks.values():
+            look.cancel()
         await self.channel_layer.group_discard(self._group, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Leave unread what a page says: it has nothing to say."""
 
     async def news_ring(self, event: dict[str, Any]) -> None:
-        # One look covers every ring before it.
-        if self._telling is None:
-            self._telling = asyncio.create_task(self._tell_soon())
+        self._look(event["type"], self._told_at + SHORTEST_PAUSE)
 
-    async def _tell_soon(self) -> None:
-        await asyncio.sleep(max(0.0, self._told_at + SHORTEST_PAUSE - asyncio.get_running_loop().time()))
-        self._telling = None
-        await self._tell()
+    async def news_alarm(self, event: dict[str, Any]) -> None:
+        self._look(event["type"], 0.0)
+
+    def _look(self, kind: str, moment: float) -> None:
+        # One look covers every ring of its kind before it.
+        if kind not in self._looks:
+            self._looks[kind] = asyncio.create_task(self._tell_at(kind, moment))
+
+    async def _tell_at(self, kind: str, moment: float) -> None:
+        """Tell the news at ``moment`` of the loop's clock. In turns, so that nothing is told twice."""
+        await asyncio.sleep(max(0.0, moment - asyncio.get_running_loop().time()))
+        async with self._turn:
+            del self._looks[kind]
+            await self._tell()
 
     async def _tell(self) -> None:
         self._told_at = asyncio.get_running_loop().time()

@@ -168,6 +168,9 @@ CELERY_WORKER_MAX_TASKS_PER_CHILD = 500
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 30
 CELERY_WORKER_TIMER_PRECISION = 0.2
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Without a pool a worker keeps its connection from task to task (`mldiag.celery` looks whether it still lives):
+# making one costs more than a live check.
+CELERY_DB_REUSE_MAX = 0 if DATABASES["default"]["OPTIONS"].get("pool", True) else 1_000
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_TIMEZONE = "UTC"

@@ -136,9 +136,11 @@ class Sender:
 
     @harmless
     def _turn(self) -> bool:
-        self._spool.sync()
         if self._stopped or self._delivery is None:
+            self._spool.sync()
             return True
+        if self._failures:
+            self._spool.sync()
         try:
             self._delivery.run(between=self._contact)
             self._beat(self._delivery)
@@ -148,6 +150,9 @@ class Sender:
             self._failed(error)
         except Refused as error:
             self._stop(error)
+        finally:
+            # Last while the server answers: an alert need not wait for the disk.
+            self._spool.sync()
         return True
 
     def _contact(self) -> None:

@@ -14,7 +14,7 @@ from django.utils.timezone import now
 from diagnostics import queue
 from diagnostics.engine import CHECKS, ENGINE_VERSION, IssueData, Policy, Report, Run
 from diagnostics.engine.anomaly import AnomalyModel
-from diagnostics.models import DiagnosticRun, FoundIssue, Trigger
+from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
 from diagnostics.services import news
 from diagnostics.services.anomaly import normal_of
 from diagnostics.services.problems.updating import note_findings
@@ -91,20 +91,42 @@ def _log_lines(session: TrainSession) -> list[dict[str, Any]] | None:
     return found if found or session.config.get("capture_logs") else None
 
 
+def announce(run: DiagnosticRun, verdict: Verdict, policy: Policy) -> None:
+    """Tell what is newly grave in a claimed run's answer before all of it is written, which takes longer.
+
+    If this process dies in between, whoever judges again finds the alerts there and makes no others.
+    """
+    if not _is_verdict(run, policy) or not news.unheard(run.session, verdict.report.issues):
+        return
+    with transaction.atomic():
+        held = TrainSession.objects.filter(
+            pk=run.session_id, diagnostic_runs__state=State.RUNNING, diagnostic_runs__claim=run.claim
+        ).exclude(diagnosed__gt=_looked_at(run))
+        if held.select_for_update(of=("self",), no_key=True).only("pk").first() is not None:
+            news.note_findings(run.session, verdict.report.issues)
+
+
 @transaction.atomic
 def store(run: DiagnosticRun, verdict: Verdict, policy: Policy) -> bool:
-    """Write a claimed run's answer, all of it or nothing. Returns False when the claim was lost meanwhile."""
+    """Write a claimed run's answer, all of it or nothing. Returns False when the claim was lost meanwhile.
+
+    Its alerts are stored already (`announce`).
+    """
     # Ingest locks a session before its run; whoever locks both must do so in the same order.
     session = TrainSession.objects.select_for_update(no_key=True).filter(pk=run.session_id).only("pk").first()
     if session is None or not queue.finish(run, **_columns(run, verdict)):
         return False
     FoundIssue.objects.filter(run=run).delete()
     FoundIssue.objects.bulk_create(_rows(run, verdict.report), batch_size=500)
-    is_verdict = run.trigger == Trigger.AUTOMATIC or policy == project_policy(run.session.project)
-    if is_verdict and _show_verdict(run, verdict):
+    if _is_verdict(run, policy) and _show_verdict(run, verdict):
         note_findings(run.session, verdict.report.issues, _checks_that_ran(run.session.project, verdict.report))
-        news.note_findings(run.session, verdict.report.issues)
+        news.ring_for(run.session)
     return True
+
+
+def _is_verdict(run: DiagnosticRun, policy: Policy) -> bool:
+    """Whether the session stands as this run says: it judges as the project does."""
+    return run.trigger == Trigger.AUTOMATIC or policy == project_policy(run.session.project)
 
 
 def _checks_that_ran(project: Project, report: Report) -> list[str]:

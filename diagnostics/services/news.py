@@ -23,25 +23,35 @@ OVERLAP = 200
 somebody has seen may have become visible after it. Within a session numbers become visible in order."""
 LARGEST_NUMBER = 2**63 - 1
 SHOWN = ("critical_count", "warning_count", "info_count")
+TOLD = ("severity", "check_id", "title", "where", "epoch_index", "at", "session__name")
+
+
+def unheard(session: TrainSession, issues: Iterable[IssueData]) -> list[list[IssueData]]:
+    """Return what is grave and has no alert yet, by check and severity.
+
+    What follows from another finding makes no alert of its own, and neither does information.
+    """
+    found = list(issues)
+    causes = {issue.check_id for issue in found}
+    grave = [issue for issue in found if issue.severity in LOUD and issue.caused_by not in causes]
+    if not grave:
+        return []
+    known = set(Alert.objects.filter(session=session.pk).values_list("check_id", "severity"))
+    first: dict[tuple[str, str], list[IssueData]] = {}
+    for issue in grave:
+        if (key := (issue.check_id, str(issue.severity))) not in known:
+            first.setdefault(key, []).append(issue)
+    return list(first.values())
 
 
 def note_findings(session: TrainSession, issues: Iterable[IssueData]) -> None:
     """Store an alert for each check that has found something grave in a session for the first time, and ring.
 
-    Only inside the transaction that stores the diagnosis and holds the session's lock. What follows from another
-    finding makes no alert of its own, and neither does information.
+    Only inside a transaction that holds the session's lock.
     """
-    found = list(issues)
-    causes = {issue.check_id for issue in found}
-    grave = [issue for issue in found if issue.severity in LOUD and issue.caused_by not in causes]
-    if grave:
-        known = set(Alert.objects.filter(session=session.pk).values_list("check_id", "severity"))
-        first: dict[tuple[str, str], list[IssueData]] = {}
-        for issue in grave:
-            if (key := (issue.check_id, str(issue.severity))) not in known:
-                first.setdefault(key, []).append(issue)
-        Alert.objects.bulk_create([_alert(session, several) for several in first.values()])
-    ring_for(session)
+    if new := unheard(session, issues):
+        Alert.objects.bulk_create([_alert(session, several) for several in new])
+        _alarm(session)
 
 
 def note_ending(session: TrainSession) -> None:
@@ -58,13 +68,21 @@ def note_ending(session: TrainSession) -> None:
         ],
         ignore_conflicts=True,
     )
-    ring_for(session)
+    _alarm(session)
 
 
 def ring_for(session: TrainSession) -> None:
     """Tell the open pages of a session and its project to look, when the transaction is committed."""
-    groups = (channel.session_group(session.pk), channel.project_group(session.project_id))
-    transaction.on_commit(partial(channel.ring, *groups), robust=True)
+    transaction.on_commit(partial(channel.ring, *_pages(session)), robust=True)
+
+
+def _alarm(session: TrainSession) -> None:
+    """As `ring_for`, of an alert: these pages look at once."""
+    transaction.on_commit(partial(channel.alarm, *_pages(session)), robust=True)
+
+
+def _pages(session: TrainSession) -> tuple[str, str]:
+    return channel.session_group(session.pk), channel.project_group(session.project_id)
 
 
 def session_news(session: TrainSession, after: int | None) -> dict[str, Any]:
@@ -103,9 +121,11 @@ def latest_alert(**place: int) -> int:
 
 
 def _news(alerts: QuerySet[Alert], after: int | None, since: int | None) -> dict[str, Any]:
-    latest = alerts.order_by("-pk").values_list("pk", flat=True).first() or 0
-    new = [] if since is None else alerts.filter(pk__gt=since).select_related("session").order_by("-pk")
-    return {"seq": max(latest, after or 0), "alerts": [_body(alert) for alert in reversed(new[:ALERTS_AT_ONCE])]}
+    if since is None:
+        return {"seq": alerts.order_by("-pk").values_list("pk", flat=True).first() or 0, "alerts": []}
+    new = alerts.filter(pk__gt=since).select_related("session").only(*TOLD).order_by("-pk")[:ALERTS_AT_ONCE]
+    told = [_body(alert) for alert in reversed(new)]
+    return {"seq": max([after or 0, *(alert["seq"] for alert in told)]), "alerts": told}
 
 
 def _body(alert: Alert) -> dict[str, Any]:

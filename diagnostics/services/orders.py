@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from diagnostics import queue
 from diagnostics.models import DiagnosticRun, State
 from diagnostics.services.anomaly import ask_to_learn
-from diagnostics.services.judging import judge, policy_of, store
+from diagnostics.services.judging import announce, judge, policy_of, store
 from projects.services.documents import clean
 from sessions.models import Liveness, TrainSession
 from sessions.services import note_silence
@@ -73,7 +73,9 @@ def work(run_id: int) -> bool:
         return False
     try:
         policy = policy_of(run)
-        if store(run, judge(run.session, policy), policy):
+        verdict = judge(run.session, policy)
+        announce(run, verdict, policy)
+        if store(run, verdict, policy):
             ask_to_learn(run.session)
     except (OperationalError, InterfaceError):
         raise

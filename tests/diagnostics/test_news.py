@@ -10,6 +10,7 @@ from asgiref.testing import ApplicationCommunicator
 from channels.db import database_sync_to_async
 from django.test import Client
 
+from diagnostics import consumers
 from diagnostics.engine import IssueCategory, IssueData, IssueSeverity
 from diagnostics.models import Alert
 from diagnostics.services import news, session_news
@@ -130,6 +131,31 @@ class TestSocket:
         path = f"/ws/sessions/{session.pk}"
         _, told = listen(path, cookie_of(alice), said=2, meanwhile=diagnose)
         assert [alert["title"] for alert in told["alerts"]] == ["nan in loss"]
+
+    def test_an_alert_does_not_wait_for_the_next_regular_look(
+        self, session, alice, monkeypatch, django_capture_on_commit_callbacks
+    ):
+        monkeypatch.setattr(consumers, "SHORTEST_PAUSE", 3600.0)
+
+        def diagnose():
+            with django_capture_on_commit_callbacks(execute=True):
+                news.ring_for(session)
+                news.note_findings(session, [issue()])
+
+        _, told = listen(f"/ws/sessions/{session.pk}", cookie_of(alice), said=2, meanwhile=diagnose)
+        assert [alert["title"] for alert in told["alerts"]] == ["nan in loss"]
+
+    def test_alerts_at_once_are_told_once_each(self, session, alice, monkeypatch, django_capture_on_commit_callbacks):
+        monkeypatch.setattr(consumers, "SHORTEST_PAUSE", 0.0)
+
+        def diagnose():
+            for name in ("first", "second"):
+                with django_capture_on_commit_callbacks(execute=True):
+                    news.note_findings(session, [issue(name)])
+                    news.ring_for(session)
+
+        messages = listen(f"/ws/sessions/{session.pk}", cookie_of(alice), said=3, meanwhile=diagnose)
+        assert [alert["title"] for told in messages for alert in told["alerts"]] == ["first", "second"]
 
     def test_a_reconnect_asks_for_what_it_missed(self, session, alice):
         news.note_findings(session, [issue("first")])

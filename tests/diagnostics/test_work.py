@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -13,7 +14,7 @@ from django.db import OperationalError, connection
 from django.utils.timezone import now
 
 from diagnostics import queue, services
-from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
+from diagnostics.models import Alert, DiagnosticRun, FoundIssue, State, Trigger
 from diagnostics.services import orders
 from observer_client.record import Ending
 from sessions.models import TrainSession
@@ -86,6 +87,47 @@ def test_lost_claim_leaves_no_findings(bad_session, monkeypatch):
     assert not FoundIssue.objects.exists()
     bad_session.refresh_from_db()
     assert (bad_session.health_score, automatic(bad_session).state) == (None, State.QUEUED)
+
+
+def test_lost_claim_makes_no_alert(bad_session, monkeypatch):
+    judge = orders.judge
+
+    def judge_too_long(*args):
+        DiagnosticRun.objects.update(claim=uuid4())
+        return judge(*args)
+
+    monkeypatch.setattr(orders, "judge", judge_too_long)
+    services.work(automatic(bad_session).pk)
+    assert not Alert.objects.exists()
+
+
+def test_alerts_come_before_the_rest_and_once_if_the_worker_dies_between(bad_session, monkeypatch):
+    def die(*args):
+        raise OperationalError("the server closed the connection")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(orders, "store", die)
+        with pytest.raises(OperationalError):
+            services.work(automatic(bad_session).pk)
+    told = list(Alert.objects.values_list("pk", "check_id"))
+    assert told
+    assert not FoundIssue.objects.exists()
+    queue.resume()
+    assert services.work(automatic(bad_session).pk)
+    assert list(Alert.objects.values_list("pk", "check_id")) == told
+    assert {check_id for _, check_id in told} <= set(FoundIssue.objects.values_list("check_id", flat=True))
+
+
+def test_what_newer_data_have_overruled_makes_no_alert(bad_session, monkeypatch):
+    judge = orders.judge
+
+    def judge_while_another_is_faster(*args):
+        TrainSession.objects.update(diagnosed=now() + timedelta(hours=1))
+        return judge(*args)
+
+    monkeypatch.setattr(orders, "judge", judge_while_another_is_faster)
+    assert services.work(automatic(bad_session).pk)
+    assert not Alert.objects.exists()
 
 
 def test_hundred_epochs_during_a_diagnosis_are_one_more(session, monkeypatch):
@@ -224,7 +266,7 @@ def test_enormous_log_costs_a_bounded_amount(session):
 
 def test_diagnosis_costs_constant_queries(bad_session, django_assert_max_num_queries):
     store_epochs(bad_session, [json.dumps({"epoch": epoch}).encode() for epoch in range(100, 300)])
-    with django_assert_max_num_queries(36):
+    with django_assert_max_num_queries(39):
         services.work(automatic(bad_session).pk)
 
 

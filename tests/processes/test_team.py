@@ -50,7 +50,9 @@ class Team:
             yield Client(web.wait_until_said("Uvicorn running on ").split("running on ")[1].split()[0])
 
     def worker(self):
-        return self.program("worker", sys.executable, "-m", "celery", "-A", "mldiag", "worker", "--concurrency", "1")
+        command = [sys.executable, "-m", "celery", "-A", "mldiag", "worker", "--concurrency", "1"]
+        # As the Procfile has it.
+        return running(command, self.variables | {"DATABASE_POOL": "false"}, self.home / "worker.log")
 
     def beat(self):
         return self.program("beat", sys.executable, "-m", "celery", "-A", "mldiag", "beat")
@@ -109,6 +111,18 @@ def test_killed_worker_costs_an_attempt_and_nothing_else(team):
             until(lambda: team.runs(session) == [("done", 2, EPOCHS)], "the second attempt")
             found = team.found(session)
             assert found.count("nan-in-loss") == 1
+
+
+def test_connection_that_died_between_two_diagnoses_costs_nothing(team):
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with team.broker(), team.web() as client, team.worker():
+        session = client.open_session(team.key)
+        client.send_epochs(range(2), team.key)
+        until(lambda: team.runs(session) == [("done", 1, 2)], "the first diagnosis")
+        with psycopg.connect(team.database, autocommit=True) as database:
+            database.execute(f"{others} AND datname IS NOT NULL")
+        client.send_epochs(range(2, EPOCHS), team.key)
+        until(lambda: team.runs(session) == [("done", 1, EPOCHS)], "the second one, at the first attempt")
 
 
 @contextlib.contextmanager

@@ -219,9 +219,22 @@ def refresh(
             problem.status, problem.substatus, problem.changed = after.status, after.substatus, now()
             if act := _by_itself(problem):
                 moves.append(Activity(problem=problem, by=MLDIAG, act=act, session=session))
-    changed = [problem for problem in problems if _columns(problem) != stored[problem.pk]]
-    Problem.objects.bulk_update(changed, COLUMNS, batch_size=100)
+    _update(problems, stored)
     return moves
+
+
+def _update(problems: Iterable[Problem], stored: Mapping[int, tuple[Any, ...]]) -> None:
+    """Write what differs from ``stored``, the columns of each problem before."""
+    changed = [problem for problem in problems if _columns(problem) != stored[problem.pk]]
+    # Only those columns: each that is named costs, for each problem, about as much as a query.
+    differing = {
+        name
+        for problem in changed
+        for name, before, after in zip(COLUMNS, stored[problem.pk], _columns(problem), strict=True)
+        if before != after
+    }
+    if changed:
+        Problem.objects.bulk_update(changed, sorted(differing), batch_size=100)
 
 
 def _columns(problem: Problem) -> tuple[Any, ...]:

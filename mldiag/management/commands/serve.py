@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
+from django.db import connection
 
 from mldiag import binding
 from mldiag.celery import app
@@ -18,6 +19,8 @@ from mldiag.embedded import worker_inside
 
 CHATTY = ("celery", "kombu", "uvicorn", "asyncio")
 SECONDS_FOR_OPEN_REQUESTS = 1
+SECONDS_BETWEEN_REQUESTS = 60
+"""A run that goes on keeps its connection from one heartbeat to the next."""
 
 
 class Command(BaseCommand):
@@ -52,6 +55,8 @@ class Command(BaseCommand):
         with binding.listen(host, port) as bound:
             settings.HOME.mkdir(parents=True, exist_ok=True)
             call_command("migrate", verbosity=0)
+            # Stays open: when the last connection to an SQLite file closes, the whole of its log is copied and synced.
+            connection.ensure_connection()
             _be_quiet()
             if not worker:
                 self.stdout.write("Diagnoses wait for other processes: celery -A mldiag worker, celery -A mldiag beat")
@@ -64,6 +69,7 @@ class Command(BaseCommand):
             log_config=None,
             access_log=False,
             lifespan="off",
+            timeout_keep_alive=SECONDS_BETWEEN_REQUESTS,
             timeout_graceful_shutdown=SECONDS_FOR_OPEN_REQUESTS,
         )
         config.load()

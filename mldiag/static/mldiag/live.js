@@ -1,20 +1,17 @@
 // A page that follows along: alerts as they happen, and its parts as they are now, without loading it again.
 // The news come over a WebSocket; where none comes through, the page asks every few seconds.
 
+import { keep, restore, show } from "./alerts.js";
+
 const POLL = 5_000;
 const LONGEST_WAIT = 30_000;
 const SHORTEST_PAUSE = 1_500;
-const ALERTS_SHOWN = 5;
-const HURRIES = { critical: "Critical", warning: "Warning", info: "Ended" };
 
 const place = document.getElementById("live");
-const list = document.getElementById("alerts");
 const words = place.querySelector(".live-words");
-const title = document.title;
-const seen = new Set();
 
-let after = place.dataset.after;
-let unread = 0;
+let after = restore() ?? place.dataset.after;
+let floor = after === "" ? null : Number(after);
 let before = null;
 let isAnswered = false;
 let wait = 1_000;
@@ -26,50 +23,11 @@ function say(text, kind) {
     place.hidden = false;
 }
 
-function part(tag, className, text = "") {
-    const made = document.createElement(tag);
-    made.className = className;
-    made.textContent = text;
-    return made;
-}
-
-// Alerts
-
-function badge() {
-    document.title = unread ? `(${unread}) ${title}` : title;
-}
-
-function show(alert) {
-    const item = part("li", "alert");
-    const link = part("a", "", `${alert.title}${alert.where ? ` in ${alert.where}` : ""}`);
-    const close = part("button", "quiet", "Dismiss");
-    const isHere = location.pathname === alert.session.url;
-    link.href = isHere ? (alert.check_id ? "#issues" : "#main") : alert.session.url;
-    close.type = "button";
-    close.setAttribute("aria-label", `Dismiss: ${alert.title}`);
-    close.addEventListener("click", () => item.remove());
-    const details = [isHere ? "" : alert.session.name, alert.epoch == null ? "" : `epoch ${alert.epoch}`];
-    item.append(part("span", `severity-${alert.severity}`, HURRIES[alert.severity] ?? ""), link,
-        part("span", "muted", details.filter(Boolean).join(" · ")), part("span", "spacer"), close);
-    list.prepend(item);
-    while (list.children.length > ALERTS_SHOWN) list.lastChild.remove();
-    list.parentElement.hidden = false;
-    if (document.hidden && alert.severity !== "info") unread += 1;
-    if (document.hidden && alert.severity === "critical" && window.Notification?.permission === "granted") {
-        const options = { body: `${alert.session.name}${alert.where ? `: ${alert.where}` : ""}`, tag: `mldiag-${alert.seq}` };
-        const note = new Notification(alert.title, options);
-        note.onclick = () => {
-            window.focus();
-            note.close();
-        };
-    }
-}
-
 function hear(news) {
-    news.alerts.filter((alert) => !seen.has(alert.seq)).forEach(show);
-    news.alerts.forEach((alert) => seen.add(alert.seq));
+    // A project's news overlap: what was there before the page is no news.
+    floor ??= news.seq;
+    show(news.alerts.filter((alert) => alert.seq > floor));
     after = Math.max(news.seq, Number(after));
-    badge();
     // A project's page has more to show than its state says: it looks at every ring.
     const state = JSON.stringify(news.state);
     if (before !== null && (before !== state || "running" in news.state)) refresh();
@@ -83,7 +41,8 @@ let isRefreshing = false, isStale = false, refreshedAt = 0;
 /** Bring the parts that follow along up to date, at most every `SHORTEST_PAUSE`, and not under the reader's eyes. */
 async function refresh() {
     isStale = true;
-    if (isRefreshing) return;
+    // A page that nobody sees costs the server as much as one that somebody reads.
+    if (isRefreshing || document.hidden) return;
     isRefreshing = true;
     while (isStale) {
         const pause = refreshedAt + SHORTEST_PAUSE - Date.now();
@@ -111,7 +70,9 @@ function replace(fresh) {
     // What was not there when the page was loaded (its first chart, say) comes with its scripts.
     const names = (all) => all.map((region) => region.id).join();
     if (names(regions) !== names(others) || Boolean(document.getElementById("chart")) !== Boolean(fresh.getElementById("chart"))) {
-        if (!document.querySelector("input:focus, textarea:focus, select:focus")) location.reload();
+        if (document.querySelector("input:focus, textarea:focus, select:focus")) return;
+        keep(after);
+        location.reload();
         return;
     }
     const markers = fresh.getElementById("markers");
@@ -184,22 +145,8 @@ function stopPolling() {
     poll = null;
 }
 
-function offerNotifications() {
-    const button = place.querySelector("button");
-    if (window.Notification?.permission !== "default") return;
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-        const answer = await Notification.requestPermission();
-        button.textContent = answer === "granted" ? "Notifications are on" : "Notifications are blocked by the browser";
-        button.disabled = true;
-    });
-}
-
 document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return;
-    unread = 0;
-    badge();
+    if (isStale) refresh();
 });
 for (const region of document.querySelectorAll("[data-live]")) region.dataset.source = region.innerHTML;
-offerNotifications();
 connect();

@@ -34,7 +34,8 @@ def measure(rounds: int) -> None:
     from django.db import connection
 
     from benchmarks import naive
-    from diagnostics.services.judging import Standards, judge
+    from diagnostics.services.judging import judge
+    from projects.services import project_policy
     from sessions.models import TrainSession
 
     call_command("migrate", verbosity=0)
@@ -44,7 +45,7 @@ def measure(rounds: int) -> None:
     for size in SIZES:
         number, document = _store(*size)
         session = TrainSession.objects.select_related("project").get(pk=number)
-        standards = Standards.of_project(session)
+        policy = project_policy(session.project)
 
         def straight(session: TrainSession = session) -> object:
             payloads = session.steps.order_by("epoch").values_list("payload", flat=True)
@@ -54,7 +55,7 @@ def measure(rounds: int) -> None:
             return list(session.steps.order_by("epoch").values_list("packed", flat=True))
 
         floor = best(lambda document=document: orjson.loads(document), rounds)
-        ways = [lambda session=session, standards=standards: judge(session, standards), rows, straight]
+        ways = [lambda session=session, policy=policy: judge(session, policy), rows, straight]
         ours, fetch, other = (best(each, rounds) / floor for each in ways)
         goal = GOALS[connection.vendor].get(size, "")
         print(f"| {size[0]}x{size[1]} | {1000 * floor:.3g} | {ours:.3g} | {goal} | {fetch:.3g} | {other:.3g} |")
@@ -80,14 +81,15 @@ def _store(epochs: int, layers: int) -> tuple[int, bytes]:
 
 def _one_more(rounds: int, floor: float, loads: Callable[[bytes], object]) -> None:
     """Print what the diagnosis after one more epoch costs, against parsing that epoch and against the last size."""
-    from diagnostics.services.judging import Standards, judge
+    from diagnostics.services.judging import judge
+    from projects.services import project_policy
     from sessions.models import TrainSession
 
     for epochs in (10, 100, 1000):
         number, _ = _store(epochs, SIZES[-1][1])
         session = TrainSession.objects.select_related("project").get(pk=number)
-        standards = Standards.of_project(session)
-        took = best(lambda session=session, standards=standards: judge(session, standards), rounds)
+        policy = project_policy(session.project)
+        took = best(lambda session=session, policy=policy: judge(session, policy), rounds)
         one = to_json(make_epoch(epochs, SIZES[-1][1])).encode()
         parse = best(lambda one=one: loads(one), rounds)
         print(

@@ -191,6 +191,15 @@ def _all_but(missing: tuple[int, ...], shape: tuple[int, ...]) -> Bools:
     return seen
 
 
+def one_of_equal(seen: Bools) -> Bools:
+    """Return what tells the same as ``seen`` of what was logged: epochs of one layout have one row among them."""
+    return seen[:1] if seen.ndim and seen.strides[0] == 0 else seen
+
+
+def is_any(seen: Bools) -> bool:
+    return bool(one_of_equal(seen).any())
+
+
 def merge_tables(parts: Sequence[tuple[Ints, Table]], length: int) -> Table:
     """Lay tables of some rows each over one of ``length`` rows."""
     if len(parts) == 1 and _is_whole(parts[0], length):

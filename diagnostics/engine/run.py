@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from diagnostics.engine.architecture import Blueprint, blueprint, read_architecture
 from diagnostics.engine.baseline import Baseline
@@ -19,8 +20,10 @@ from diagnostics.engine.columns import (
     Cells,
     Singles,
     Table,
+    is_any,
     merge_cells,
     merge_tables,
+    one_of_equal,
     read_blocks,
     unpack_blocks,
 )
@@ -41,9 +44,13 @@ class Column:
     values: Floats
     seen: Bools
 
+    @cached_property
+    def _is_logged(self) -> bool:
+        return bool(self.seen.any())
+
     def __bool__(self) -> bool:
         """Whether anything was logged at all."""
-        return bool(self.seen.any())
+        return self._is_logged
 
     @cached_property
     def finite(self) -> Ints:
@@ -51,7 +58,7 @@ class Column:
         return np.flatnonzero(np.isfinite(self.values))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Matrix:
     """One number per epoch and layer: ``values`` (epochs x layers, float32) and ``seen`` alike."""
 
@@ -60,11 +67,25 @@ class Matrix:
     values: Singles
     seen: Bools
 
+    @cached_property
+    def _is_logged(self) -> bool:
+        return is_any(self.seen)
+
     def __bool__(self) -> bool:
-        return bool(self.seen.any())
+        return self._is_logged
+
+    @cached_property
+    def lowest(self) -> np.float32:
+        """The lowest number; NaN if there is none. No number is below a limit that this one is not below."""
+        return np.float32(np.fmin.reduce(self.values, axis=None, initial=np.nan))
+
+    @cached_property
+    def highest(self) -> np.float32:
+        """The highest number; NaN if there is none. No number is above a limit that this one is not above."""
+        return np.float32(np.fmax.reduce(self.values, axis=None, initial=np.nan))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepSeries:
     """A down-sampled step series, all epochs in a row; ``rows`` says to which of the run's epochs a bucket belongs."""
 
@@ -73,8 +94,17 @@ class StepSeries:
     values: Singles
     seen: Bools
 
-    def __bool__(self) -> bool:
+    @cached_property
+    def doubles(self) -> Floats:
+        """``values`` in float64."""
+        return self.values.astype(np.float64)
+
+    @cached_property
+    def _is_logged(self) -> bool:
         return bool(self.seen.any())
+
+    def __bool__(self) -> bool:
+        return self._is_logged
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +228,10 @@ class Run:
     @cached_property
     def names(self) -> frozenset[str]:
         """Names of the scalar columns in which anything was logged."""
-        logged = np.flatnonzero(self.scalars.seen.any(axis=0))
-        return frozenset(self.scalars.labels[index] for index in logged)
+        labels, seen = self.scalars.labels, one_of_equal(self.scalars.seen)
+        if seen.shape[0] and seen.all():
+            return frozenset(labels)
+        return frozenset(labels[index] for index in np.flatnonzero(seen.any(axis=0)))
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -209,6 +241,19 @@ class Run:
     def _columns(self) -> dict[str, Column]:
         return {}
 
+    @cached_property
+    def _by_column(self) -> tuple[Floats, Bools]:
+        # The checks read a column many times, and a stretch of memory is quicker to read than every n-th number.
+        return np.ascontiguousarray(self.scalars.values.T), np.ascontiguousarray(self.scalars.seen.T)
+
+    @cached_property
+    def _no_column(self) -> tuple[Floats, Bools]:
+        return _nothing((len(self),), np.float64)
+
+    @cached_property
+    def _no_matrix(self) -> tuple[Singles, Bools]:
+        return _nothing((len(self), len(self.layers)), np.float32)
+
     def column(self, name: str) -> Column:
         """Return a scalar column by its dotted name ("loss.train_mean"); one that nobody logged is empty."""
         column = self._columns.get(name)
@@ -217,11 +262,11 @@ class Run:
         return column
 
     def _column(self, name: str) -> Column:
-        if name not in self._index:
-            return Column(name, np.full(len(self), np.nan), np.zeros(len(self), bool))
-        index = self._index[name]
-        # The checks read a column many times, and a stretch of memory is quicker to read than every n-th number.
-        return Column(name, np.ascontiguousarray(self.scalars.values[:, index]), self.scalars.seen[:, index])
+        index = self._index.get(name)
+        if index is None:
+            return Column(name, *self._no_column)
+        values, seen = self._by_column
+        return Column(name, values[index], seen[index])
 
     @cached_property
     def memory(self) -> dict[Hashable, Any]:
@@ -239,23 +284,23 @@ class Run:
 
     def layer_matrix(self, name: str) -> Matrix:
         """Return one statistic (a field of `LayerStats`) of all layers, epochs x layers."""
-        if name not in self._matrices:
-            self._matrices[name] = self._layer_matrix(name)
-        return self._matrices[name]
+        matrix = self._matrices.get(name)
+        if matrix is None:
+            matrix = self._matrices[name] = self._layer_matrix(name)
+        return matrix
 
     def _layer_matrix(self, name: str) -> Matrix:
         if name not in self.cells.fields:
-            shape = len(self), len(self.layers)
-            return Matrix(name, self.layers, np.full(shape, np.nan, np.float32), np.zeros(shape, bool))
+            return Matrix(name, self.layers, *self._no_matrix)
         index = self.cells.fields.index(name)
         return Matrix(name, self.layers, self.cells.values[:, index], self.cells.seen[:, index])
 
-    @property
+    @cached_property
     def profiler_shares(self) -> Matrix:
         """Share of the compute in percent, epochs x profiled layers."""
         return Matrix("profiler.per_layer", self.profiled.labels, self.profiled.values, self.profiled.seen)
 
-    @property
+    @cached_property
     def correlations(self) -> Matrix:
         """Correlation of the outputs of two layers, epochs x pairs; ``layers`` holds the pairs."""
         return Matrix("layer_health.correlations", self.correlated.labels, self.correlated.values, self.correlated.seen)
@@ -293,7 +338,7 @@ class Run:
         """
         known = self._has.get(need)
         if known is None:
-            known = self._has[need] = any(self._look_for(name) for name in need.split(" | "))
+            known = self._has[need] = any(map(self._look_for, need.split(" | ")))
         return known
 
     @cached_property
@@ -301,6 +346,8 @@ class Run:
         return {}
 
     def _look_for(self, need: str) -> bool:
+        if need in self.names:
+            return True
         if need == "logs":
             return self.logs is not None
         if need == "architecture":
@@ -318,9 +365,7 @@ class Run:
             return self._has_baseline(statistic)
         if group == "ending":
             return (self.ending or {}).get(statistic) is not None
-        if group == "classes":
-            return need in self.series
-        return need in self.names
+        return group == "classes" and need in self.series
 
     def _has_baseline(self, figure: str) -> bool:
         if self.baseline is None:
@@ -355,6 +400,13 @@ def _order(scalars: Table) -> Ints | None:
     last = np.append(epoch[order][1:] != epoch[order][:-1], True)
     kept: Ints = order[last]
     return kept
+
+
+def _nothing(shape: tuple[int, ...], kind: type[np.floating[Any]]) -> tuple[npt.NDArray[Any], Bools]:
+    """Return the numbers of what was not logged. Everybody gets the same ones, so nobody may write to them."""
+    values, seen = np.full(shape, np.nan, kind), np.zeros(shape, bool)
+    values.flags.writeable = seen.flags.writeable = False
+    return values, seen
 
 
 def _rows(table: Table, order: Ints) -> Table:

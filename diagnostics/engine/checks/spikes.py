@@ -170,7 +170,7 @@ def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     epoch, step = int(run.epochs[series.rows[at]]), _step(run, at, high.size)
     back = np.flatnonzero(mean[at + 1 :] <= level + (high[at] - level) / 20)
     came = f"it came back within {back[0] + 1} more" if back.size else "it did not come back"
-    unit = "steps" if high.size == int(np.nansum(run.column("loss.n_batches").values)) else "buckets of steps"
+    unit = "steps" if high.size == np.trunc(np.nansum(run.column("loss.n_batches").values)) else "buckets of steps"
     epochs = sorted({int(run.epochs[series.rows[spike]]) for spike, _ in spikes})
     yield Finding(
         description=f"In epoch {epoch}{'' if step is None else f', at step {step},'} the loss was {high[at]:.4g}, "

@@ -9,7 +9,7 @@ import numpy as np
 from diagnostics.engine.checks.activations import dead_or_sunk
 from diagnostics.engine.checks.loss import TRAIN, knew_its_task
 from diagnostics.engine.columns import Singles
-from diagnostics.engine.curves import Bools, Floats, Ints
+from diagnostics.engine.curves import Bools, Floats, Ints, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.layerwise import (
     category,
@@ -225,7 +225,7 @@ def update_ratio(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ratios, rows = _ratios(run)
     if not rows.size:
         return
-    usual = float(np.median(ratios))
+    usual = median(ratios)
     if not limits.update_ratio_min <= usual <= limits.update_ratio_max:
         size = "large" if usual > limits.update_ratio_max else "small"
         threshold = "update_ratio_max" if size == "large" else "update_ratio_min"
@@ -241,7 +241,7 @@ def update_ratio(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ratios, _ = _ratios(run)
     loss = run.column(TRAIN).values[run.column(TRAIN).finite]
-    falls = loss.size > 1 and loss[0] - np.median(loss[-3:]) > limits.slow_improvement_pct * abs(loss[0])
+    falls = loss.size > 1 and loss[0] - median(loss[-3:]) > limits.slow_improvement_pct * abs(loss[0])
     for found in update_ratio.rule(run, limits):
         if falls:
             found.suppressed = "the loss falls all the same"

@@ -9,7 +9,7 @@ import numpy as np
 from diagnostics.engine.architecture import Layer
 from diagnostics.engine.checks.system import has_gpu
 from diagnostics.engine.checks.throughput import DURATION
-from diagnostics.engine.curves import Floats
+from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -130,7 +130,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         times = _shares(run, "backward") / _shares(run, "forward")
     times = times[np.isfinite(times)]
     for found in backward_dominance.rule(run, limits):
-        if not times.size or np.median(times) < limits.backward_normal_ratio:
+        if not times.size or median(times) < limits.backward_normal_ratio:
             found.suppressed = "about twice the forward pass is what a backward pass costs"
         yield found
 
@@ -179,7 +179,7 @@ def fwd_bwd_ratio(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     column = run.column(RATIO)
     for found in fwd_bwd_ratio.rule(run, limits):
-        if np.median(column.values[column.finite]) >= limits.fwd_bwd_ratio:
+        if median(column.values[column.finite]) >= limits.fwd_bwd_ratio:
             found.suppressed = "the other profiled epochs are not like this one"
         yield found
 
@@ -229,7 +229,7 @@ def device_underutilization(run: Run, limits: DiagnosticThresholds) -> Iterator[
 @device_underutilization.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     duration = run.column(DURATION)
-    seconds = float(np.median(duration.values[duration.finite])) if duration.finite.size else np.nan
+    seconds = median(duration.values[duration.finite]) if duration.finite.size else np.nan
     for found in device_underutilization.rule(run, limits):
         if has_gpu(run) is False and seconds < limits.worth_a_gpu_seconds:
             found.suppressed = f"the machine has no GPU, and epochs of {seconds:.3g} s are no reason to get one"

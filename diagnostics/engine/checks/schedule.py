@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
-from diagnostics.engine.curves import Floats, Ints
+from diagnostics.engine.curves import Floats, Ints, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.reading import number
 from diagnostics.engine.registry import Finding, Scope, check, evidence
@@ -148,7 +148,7 @@ def _loss_rises(run: Run, limits: DiagnosticThresholds) -> bool:
     loss = column.values[column.finite]
     if loss.size < limits.short_history:
         return False
-    lost = float(np.median(loss[-3:]) - loss.min())
+    lost = float(median(loss[-3:]) - loss.min())
     return bool(lost > limits.explosion_descent_pct * float(loss[0] - loss.min()) and lost > 0)
 
 
@@ -162,7 +162,7 @@ def _jump(run: Run, limits: DiagnosticThresholds, course: _Course) -> Iterator[F
         before = before[np.isfinite(before)]
         if at < start or not before.size or not after.size:
             continue
-        level = float(np.median(before))
+        level = median(before)
         scale = max(abs(level), limits.loss_floor_pct * abs(float(loss[np.isfinite(loss)][0])))
         if not np.isfinite(after).all() or float(after.max()) - level > scale:
             epoch = int(run.epochs[course.rows[at]])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
-from diagnostics.engine.curves import Floats
+from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
@@ -38,7 +38,7 @@ def blow_up(run: Run, limits: DiagnosticThresholds) -> tuple[float, float] | Non
     usual = max(known[0], limits.blow_up_chance_ratio * chance / limits.blow_up_ratio) if chance else known[:3].max()
     loss = run.column(TRAIN)
     later = loss.values[loss.finite][1:]
-    end = np.median(known[-max(1, known.size // 4) :]) if not later.size else np.median(later[-3:])
+    end = median(known[-max(1, known.size // 4) :]) if not later.size else median(later[-3:])
     lost = not np.isfinite(loss.values[loss.seen][-1:]).all()
     stuck = lost or end > limits.blow_up_recovery_pct * known[0]
     return (float(known[0]), peak) if peak > limits.blow_up_ratio * usual and stuck else None
@@ -127,7 +127,7 @@ def initial_loss(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     chance, steps = task_of(run).chance, first_steps(run)
     if chance is None or steps.size < limits.blow_up_steps or not np.isfinite(steps[0]):
         return
-    settled = np.median(steps[-max(1, steps.size // 4) :])
+    settled = median(steps[-max(1, steps.size // 4) :])
     if steps[0] > limits.initial_loss_ratio * chance and not settled < chance:
         epoch = int(run.epochs[run.steps("loss_mean").rows[0]])
         first = float(steps[0])

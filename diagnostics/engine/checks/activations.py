@@ -10,6 +10,7 @@ from diagnostics.engine.columns import Singles
 from diagnostics.engine.curves import Bools
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.layerwise import is_sustained, layer_finding, layers_hit, medians, values_of
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -79,6 +80,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
+@once
 def dead_or_sunk(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Bools]:
     """Return where units are dead, and where all outputs lie far below zero without a gradient; epochs x layers."""
     dead = values_of(run, "activation_dead_units") > limits.dead_units_pct
@@ -194,6 +196,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
+@once
 def _outlying(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Singles]:
     mean, variance = values_of(run, "activation_mean"), values_of(run, "activation_variance")
     with np.errstate(invalid="ignore", over="ignore"):

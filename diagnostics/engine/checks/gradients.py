@@ -21,6 +21,7 @@ from diagnostics.engine.layerwise import (
     raised,
     values_of,
 )
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -130,6 +131,7 @@ def _far_behind(run: Run, limits: DiagnosticThresholds, norms: Singles, stronges
             yield from _vanished(run, alone, limits, "vanishing_gradient_small")
 
 
+@once
 def _tiny(run: Run, limits: DiagnosticThresholds) -> Bools:
     below = values_of(run, "gradient_norm_mean") < limits.vanishing_gradient_threshold
     return np.asarray(below | raised(run, "has_vanishing_gradients"))
@@ -181,6 +183,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
+@once
 def _exploding(run: Run, limits: DiagnosticThresholds) -> Bools:
     norms = values_of(run, "gradient_norm_mean").astype(np.float64)
     known = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
@@ -252,6 +255,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
+@once
 def _ratios(run: Run) -> tuple[Floats, Ints]:
     """Return the median ratio of the layers for each window that has one, and the windows' rows."""
     chosen = [at for at, name in enumerate(run.layers) if category(run, name) != "normalization"]

@@ -17,6 +17,7 @@ from diagnostics.engine.layerwise import (
     raised,
     values_of,
 )
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -99,6 +100,7 @@ def _shrunk(run: Run, limits: DiagnosticThresholds, dead: Bools) -> Iterator[Fin
             yield found
 
 
+@once
 def _dead(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Bools]:
     share, change = values_of(run, "weight_sparsity"), values_of(run, "output_change")
     constant = (change < limits.frozen_output_change) | raised(run, "has_frozen_output")
@@ -158,6 +160,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
+@once
 def _frozen(run: Run, limits: DiagnosticThresholds) -> Bools:
     return np.asarray(
         (values_of(run, "output_change") < limits.frozen_output_change) | raised(run, "has_frozen_output")
@@ -210,6 +213,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
+@once
 def _flat(run: Run, limits: DiagnosticThresholds) -> Bools:
     low = values_of(run, "activation_variance") < limits.activation_variance
     return np.asarray(low | raised(run, "has_low_activation_variance"))

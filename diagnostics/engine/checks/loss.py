@@ -10,6 +10,7 @@ import numpy as np
 from diagnostics.engine.curves import Floats, Ints, median, noise, ratio
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import ACCURACY, game_of, task_of, trained_before
@@ -234,6 +235,7 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
     return None
 
 
+@once
 def is_at_chance(run: Run, limits: DiagnosticThresholds) -> bool:
     """Return whether the validation accuracy ends at that of guessing. A loss that blew up in the first epoch and fell
     back to guessing has come a long way, and learned nothing."""
@@ -245,6 +247,7 @@ def is_at_chance(run: Run, limits: DiagnosticThresholds) -> bool:
     return last < min(2.0, 1 + limits.chance_margin_pct * (classes - 1)) / classes
 
 
+@once
 def knew_its_task(run: Run, limits: DiagnosticThresholds) -> bool:
     """Return whether the run began with a trained classifier: its first loss is far below that of guessing."""
     loss = run.column(TRAIN)

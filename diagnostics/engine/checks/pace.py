@@ -10,6 +10,7 @@ import numpy as np
 
 from diagnostics.engine.curves import Bools, Floats, Ints, median, ratio, robust_sigma
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -169,6 +170,7 @@ class StepTimes:
     counts: Floats
 
 
+@once
 def _step_times(run: Run) -> StepTimes:
     series = run.steps("seconds_mean")
     size = series.values.size
@@ -256,6 +258,7 @@ class _Change:
     larger_batches: bool
 
 
+@once
 def _change(run: Run, limits: DiagnosticThresholds) -> _Change | None:
     times = _step_times(run)
     blocks, rows, seconds = _blocks(times)

@@ -11,6 +11,7 @@ from diagnostics.engine.checks.system import has_gpu
 from diagnostics.engine.checks.throughput import DURATION
 from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -20,6 +21,7 @@ RATIO = "profiler.fwd_bwd_ratio"
 _PASS = "profiler.operation_categories.{}_pass.pct_{}"
 
 
+@once
 def compute_shares(run: Run) -> dict[str, float]:
     """Return the mean share (0 to 1) of the compute that each profiled layer takes."""
     matrix = run.profiler_shares

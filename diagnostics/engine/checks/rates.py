@@ -12,6 +12,7 @@ from diagnostics.engine.checks.start import blow_up, first_steps
 from diagnostics.engine.curves import Floats, median, rise_p_value
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import task_of, trained_before
@@ -75,6 +76,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield held
 
 
+@once
 def _known(run: Run) -> Floats:
     column = run.column(TRAIN)
     return column.values[column.finite]
@@ -265,6 +267,7 @@ def _not_slow(run: Run, limits: DiagnosticThresholds) -> str | None:
     return None
 
 
+@once
 def clipped_away(run: Run, limits: DiagnosticThresholds) -> float | None:
     """Return how many times shorter clipping makes the steps, if it cuts nearly all of them to less than a tenth.
 
@@ -282,6 +285,7 @@ def clipped_away(run: Run, limits: DiagnosticThresholds) -> float | None:
     return cut if cut > limits.clipped_away_ratio else None
 
 
+@once
 def tiny_updates(run: Run, limits: DiagnosticThresholds) -> Finding | None:
     """Return what says that no step of the run moved anything, None if steps did or the loss fell all the same."""
     moved, loss = run.layer_matrix("update_ratio").values, _known(run)

@@ -10,6 +10,7 @@ import numpy as np
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.curves import Floats, Ints, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.reading import number
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -80,6 +81,7 @@ def learning_rate_schedule(run: Run, limits: DiagnosticThresholds) -> Iterator[F
             yield from look(run, limits, course)
 
 
+@once
 def _course(run: Run) -> _Course:
     rate, loss = run.steps("learning_rate"), run.steps("loss_mean")
     if np.count_nonzero(np.isfinite(rate.values)) > len(run):

@@ -10,6 +10,7 @@ from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import task_of
@@ -18,6 +19,7 @@ from diagnostics.engine.thresholds import DiagnosticThresholds
 STEPS = "steps.loss_mean"
 
 
+@once
 def first_steps(run: Run, series: str = "loss_mean") -> Floats:
     """Return a step series of the first epoch that has one, as logged: NaN and infinity stay."""
     steps = run.steps(series)
@@ -25,6 +27,7 @@ def first_steps(run: Run, series: str = "loss_mean") -> Floats:
     return steps.values[steps.seen][rows == rows[0]].astype(np.float64) if rows.size else np.zeros(0)
 
 
+@once
 def blow_up(run: Run, limits: DiagnosticThresholds) -> tuple[float, float] | None:
     """Return first and highest loss of the first epoch if it blew up and the run never got below its start again."""
     steps = first_steps(run)

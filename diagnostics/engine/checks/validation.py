@@ -9,6 +9,7 @@ import numpy as np
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.curves import Floats, Ints, median, noise, rise_p_value, smooth
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -62,6 +63,7 @@ def overfitting(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         )
 
 
+@once
 def _overfit_rows(run: Run) -> Ints:
     train, val = run.column(TRAIN).values, run.column(VALIDATION).values
     return np.flatnonzero((val[1:] > val[:-1]) & (train[1:] < train[:-1])) + 1

@@ -12,6 +12,7 @@ from diagnostics.engine.checks.throughput import DURATION
 from diagnostics.engine.checks.validation import VALIDATION
 from diagnostics.engine.curves import Floats, Ints, median, noise
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import game_of
@@ -29,6 +30,7 @@ class _Curve:
     """Standard error of one value."""
 
 
+@once
 def _training(run: Run) -> _Curve:
     column = run.column(TRAIN)
     rows = column.finite
@@ -36,6 +38,7 @@ def _training(run: Run) -> _Curve:
     return _Curve(TRAIN, column.values[rows], rows, margin)
 
 
+@once
 def _deciding(run: Run) -> _Curve:
     """Return the validation loss if there is one: the training loss may go on falling while nothing is learned."""
     column = run.column(VALIDATION)

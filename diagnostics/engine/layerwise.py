@@ -16,9 +16,29 @@ def values_of(run: Run, statistic: str) -> Singles:
     return run.layer_matrix(statistic).values
 
 
+def above(run: Run, statistic: str, limit: float) -> Bools:
+    """Return where a statistic is above ``limit``, epochs x layers. In a healthy run, one comparison tells: nowhere."""
+    matrix = run.layer_matrix(statistic)
+    return np.asarray(matrix.values > limit) if matrix.highest > limit else run.nowhere
+
+
+def below(run: Run, statistic: str, limit: float) -> Bools:
+    """Return where a statistic is below ``limit``, epochs x layers."""
+    matrix = run.layer_matrix(statistic)
+    return np.asarray(matrix.values < limit) if matrix.lowest < limit else run.nowhere
+
+
 def raised(run: Run, flag: str) -> Bools:
     """Return where the client itself raised ``flag``, epochs x layers."""
-    return np.asarray(run.layer_matrix(flag).values == 1)
+    matrix = run.layer_matrix(flag)
+    return np.asarray(matrix.values == 1) if matrix.highest >= 1 else run.nowhere
+
+
+def either(run: Run, one: Bools, other: Bools) -> Bools:
+    """Return ``one | other``, which need not be looked at where one of them is nowhere."""
+    if one is run.nowhere:
+        return other
+    return one if other is run.nowhere else one | other
 
 
 def medians(values: Floats) -> Floats:
@@ -37,8 +57,15 @@ def medians(values: Floats) -> Floats:
     return np.asarray((low + high) / 2)
 
 
+def seen_of(run: Run, statistic: str, flag: str) -> Bools:
+    """Return where a statistic or the client's own flag for it was logged, epochs x layers."""
+    return run.layer_matrix(statistic).seen | run.layer_matrix(flag).seen
+
+
 def layers_hit(hit: Bools) -> list[int]:
     """Return the places of the layers that are hit in any window."""
+    if not hit.any():
+        return []
     return [int(layer) for layer in np.flatnonzero(hit.any(axis=0))]
 
 

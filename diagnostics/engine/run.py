@@ -84,6 +84,21 @@ class Matrix:
         """The highest number; NaN if there is none. No number is above a limit that this one is not above."""
         return np.float32(np.fmax.reduce(self.values, axis=None, initial=np.nan))
 
+    @cached_property
+    def highs(self) -> Floats:
+        """The highest number of each layer, NaN where there is none; float64."""
+        return np.asarray(np.fmax.reduce(self.values, axis=0, initial=np.nan), np.float64)
+
+    @property
+    def last(self) -> Floats:
+        """The number of each layer in the last epoch; float64."""
+        return self.values[-1].astype(np.float64)
+
+    @cached_property
+    def is_finite(self) -> bool:
+        """Whether every number was logged and is finite."""
+        return bool(self.values.size) and bool(np.isfinite(self.values).all())
+
 
 @dataclass(frozen=True)
 class StepSeries:
@@ -293,7 +308,20 @@ class Run:
         if name not in self.cells.fields:
             return Matrix(name, self.layers, *self._no_matrix)
         index = self.cells.fields.index(name)
-        return Matrix(name, self.layers, self.cells.values[:, index], self.cells.seen[:, index])
+        return Matrix(name, self.layers, np.ascontiguousarray(self.cells.values[:, index]), self.cells.seen[:, index])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.layers)}
+
+    def place(self, layer: str | None) -> int:
+        """Return where in `layers` a layer is. Raises KeyError if it is not among them."""
+        return self._places[str(layer)]
+
+    @property
+    def nowhere(self) -> Bools:
+        """False for every epoch and layer: the answer of most checks to most runs. Nobody may write to it."""
+        return self._no_matrix[1]
 
     @cached_property
     def profiler_shares(self) -> Matrix:

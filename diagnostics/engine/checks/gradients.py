@@ -12,13 +12,16 @@ from diagnostics.engine.columns import Singles
 from diagnostics.engine.curves import Bools, Floats, Ints, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.layerwise import (
+    below,
     category,
+    either,
     is_frozen,
     is_sustained,
     layer_finding,
     layers_hit,
     medians,
     raised,
+    seen_of,
     values_of,
 )
 from diagnostics.engine.once import once
@@ -71,7 +74,7 @@ def _vanished(run: Run, tiny: Bools, limits: DiagnosticThresholds, threshold: st
         said = f"gets almost no gradient{mean}"
         found = layer_finding(run, layer, tiny, "gradient_norm_mean", said, limits, threshold)
         dead, sunk = dead_or_sunk(run, limits)
-        if (dead | sunk)[:, layer].any():
+        if dead[:, layer].any() or sunk[:, layer].any():
             found.suggestion = _DEAD
         elif run.blueprint.layers and not squashed:
             found.suggestion = _PLAIN
@@ -81,10 +84,12 @@ def _vanished(run: Run, tiny: Bools, limits: DiagnosticThresholds, threshold: st
 @vanishing_gradients.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     tiny, norms = _tiny(run, limits), run.layer_matrix("gradient_norm_mean")
-    seen = norms.seen | run.layer_matrix("has_vanishing_gradients").seen
+    if tiny is run.nowhere and not norms.lowest < limits.vanishing_gradient_small:
+        return
+    seen = seen_of(run, "gradient_norm_mean", "has_vanishing_gradients")
     strongest = np.where(np.isfinite(norms.values), norms.values, 0.0).max(axis=1, initial=0.0)
     for found in vanishing_gradients.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
+        layer = run.place(found.layer)
         last = float(norms.values[np.flatnonzero(seen[:, layer])[-1], layer])
         most = float(strongest[np.flatnonzero(tiny[:, layer])].max())
         if is_frozen(run, layer):
@@ -122,6 +127,8 @@ def _far_behind(run: Run, limits: DiagnosticThresholds, norms: Singles, stronges
     """Yield layers above the guide's limit that get next to nothing of what the strongest layer gets."""
     bound = np.minimum(limits.vanishing_gradient_small, limits.vanishing_gradient_share * strongest)[:, None]
     weak = np.asarray(norms < bound)
+    if not weak.any():
+        return
     seen, tiny = np.isfinite(norms), _tiny(run, limits)
     for layer in layers_hit(weak):
         lasts = is_sustained(run, weak, seen, layer) and not is_sustained(run, tiny, seen, layer)
@@ -133,8 +140,8 @@ def _far_behind(run: Run, limits: DiagnosticThresholds, norms: Singles, stronges
 
 @once
 def _tiny(run: Run, limits: DiagnosticThresholds) -> Bools:
-    below = values_of(run, "gradient_norm_mean") < limits.vanishing_gradient_threshold
-    return np.asarray(below | raised(run, "has_vanishing_gradients"))
+    low = below(run, "gradient_norm_mean", limits.vanishing_gradient_threshold)
+    return either(run, low, raised(run, "has_vanishing_gradients"))
 
 
 @check(
@@ -176,7 +183,7 @@ def exploding_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     hit, seen = _exploding(run, limits), run.layer_matrix("gradient_norm_mean").seen
     for found in exploding_gradients.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
+        layer = run.place(found.layer)
         rows = np.flatnonzero(seen[:, layer])
         if not (is_sustained(run, hit, seen, layer) or (rows.size > 2 and hit[rows[-2:], layer].all())):
             found.suppressed = "it did not last"
@@ -185,6 +192,8 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 @once
 def _exploding(run: Run, limits: DiagnosticThresholds) -> Bools:
+    if not float(run.layer_matrix("gradient_norm_mean").highest) > limits.exploding_gradient_norm:
+        return run.nowhere
     norms = values_of(run, "gradient_norm_mean").astype(np.float64)
     known = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
     usual = medians(known)[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from diagnostics.engine.run import Run
 
@@ -15,23 +15,17 @@ Told = TypeVar("Told")
 def once(function: Callable[Concatenate[Run, Rest], Told]) -> Callable[Concatenate[Run, Rest], Told]:
     """Let what ``function`` tells of a run be remembered with the run, by its arguments.
 
-    Thresholds, which are no small key, are told apart by who they are. Whoever gets an array must not write to it.
+    Arguments are told apart by who they are: thresholds are no small key. Whoever gets an array must not write to it.
     """
 
     @wraps(function)
     def remembered(run: Run, *args: Rest.args, **kwargs: Rest.kwargs) -> Told:
-        memory: dict[Any, Any] = run.memory
-        key = function, *map(_identity, args)
-        if kwargs:
-            return function(run, *args, **kwargs)
-        if key not in memory:
+        key = function, *map(id, args), *kwargs.items()
+        kept = run.memory.get(key)
+        if kept is None:
             # The arguments are kept with it: an identity belongs to what lives.
-            memory[key] = args, function(run, *args)
-        told: Told = memory[key][1]
+            kept = run.memory[key] = args, function(run, *args, **kwargs)
+        told: Told = kept[1]
         return told
 
     return remembered
-
-
-def _identity(argument: Any) -> Any:
-    return argument if isinstance(argument, (str, int)) else id(argument)

@@ -82,7 +82,8 @@ class Check:
 
     def missing(self, run: Run) -> list[str]:
         """Return the needed columns of which ``run`` has nothing."""
-        return [need for need in self.needs if not run.has(need)]
+        has = run.has
+        return [need for need in self.needs if not has(need)]
 
     def __call__(
         self, run: Run, thresholds: DiagnosticThresholds, profile: Profile = Profile.robust

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -44,18 +44,14 @@ class Column:
     values: Floats
     seen: Bools
 
-    @cached_property
-    def _is_logged(self) -> bool:
-        return bool(self.seen.any())
-
     def __bool__(self) -> bool:
         """Whether anything was logged at all."""
-        return self._is_logged
+        return bool(self.seen.any())
 
     @cached_property
     def finite(self) -> Ints:
         """Rows with a finite number."""
-        return np.flatnonzero(np.isfinite(self.values))
+        return np.isfinite(self.values).nonzero()[0]
 
 
 @dataclass(frozen=True)
@@ -344,8 +340,12 @@ class Run:
         return self._series[name]
 
     def _joined(self, name: str) -> StepSeries:
+        parts = self.series.get(name, ())
+        if len(parts) == 1 and _is_ascending(parts[0][0]):
+            at, table = parts[0]
+            return StepSeries(name, np.repeat(at, len(table.labels)), table.values.reshape(-1), table.seen.reshape(-1))
         rows, values, seen = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], [np.zeros(0, bool)]
-        for at, table in self.series.get(name, ()):
+        for at, table in parts:
             rows.append(np.repeat(at, len(table.labels)))
             values.append(table.values.reshape(-1))
             seen.append(table.seen.reshape(-1))
@@ -366,16 +366,28 @@ class Run:
         """
         known = self._has.get(need)
         if known is None:
-            known = self._has[need] = any(map(self._look_for, need.split(" | ")))
+            known = self._has[need] = need in self.names or any(map(self._look_for, _alternatives(need)))
         return known
 
     @cached_property
     def _has(self) -> dict[str, bool]:
         return {}
 
+    @cached_property
+    def _statistics(self) -> frozenset[str]:
+        """The statistics of layers of which anything was logged."""
+        cells = self.cells
+        seen = one_of_equal(cells.seen).any(axis=(0, 2))
+        return frozenset(name for name, is_seen in zip(cells.fields, seen, strict=True) if is_seen)
+
     def _look_for(self, need: str) -> bool:
         if need in self.names:
             return True
+        group, _, statistic = need.partition(".")
+        if group == "layers":
+            return statistic in self._statistics
+        if group == "steps":
+            return statistic in self.series
         if need == "logs":
             return self.logs is not None
         if need == "architecture":
@@ -384,11 +396,6 @@ class Run:
             return bool(self.profiler_shares)
         if need == "layer_health.correlations":
             return bool(self.correlations)
-        group, _, statistic = need.partition(".")
-        if group == "layers":
-            return bool(self.layer_matrix(statistic))
-        if group == "steps":
-            return statistic in self.series
         if group == "baseline":
             return self._has_baseline(statistic)
         if group == "ending":
@@ -401,6 +408,15 @@ class Run:
         if figure == "metric":
             return any(self.column(name).finite.size for name in self.baseline.columns)
         return self.baseline.parameters is not None
+
+
+@lru_cache(maxsize=256)
+def _alternatives(need: str) -> tuple[str, ...]:
+    return tuple(need.split(" | "))
+
+
+def _is_ascending(rows: Ints) -> bool:
+    return bool(rows.size and rows[0] >= 0 and (rows[1:] > rows[:-1]).all())
 
 
 def _numbered(readings: Sequence[Reading]) -> list[int]:

@@ -60,6 +60,9 @@ def profiler_hotspot(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding
     nn.Conv2d(64, 64, kernel_size=3, padding=1, groups=64)  # depthwise, then nn.Conv2d(64, 128, 1)
     ```
     """
+    # No mean is above what no share is above, but for rounding.
+    if run.profiler_shares.highest < 99 * limits.hotspot_pct:
+        return
     for layer, share in compute_shares(run).items():
         if share > limits.hotspot_pct:
             yield Finding(

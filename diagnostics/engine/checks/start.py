@@ -23,8 +23,11 @@ STEPS = "steps.loss_mean"
 def first_steps(run: Run, series: str = "loss_mean") -> Floats:
     """Return a step series of the first epoch that has one, as logged: NaN and infinity stay."""
     steps = run.steps(series)
-    rows = steps.rows[steps.seen]
-    return steps.values[steps.seen][rows == rows[0]].astype(np.float64) if rows.size else np.zeros(0)
+    if not steps:
+        return np.zeros(0)
+    start = int(np.argmax(steps.seen))
+    first = slice(start, int(np.searchsorted(steps.rows, steps.rows[start], side="right")))
+    return steps.values[first][steps.seen[first]].astype(np.float64)
 
 
 @once

@@ -64,7 +64,7 @@ def _of_validation(run: Run) -> Iterator[tuple[str, Floats]]:
     if loss:
         change, level, _, _ = _movement(loss.values)
         train = run.column(TRAIN).values
-        span = _shifted(_movement(train)[2])
+        span = _shifted(_span(train)[0])
         gap = (loss.values - train) / np.where(span > 0, span, np.nan)
         yield "val_change", change
         yield "val_level", level
@@ -97,13 +97,14 @@ def _of_layers(run: Run) -> Iterator[tuple[str, Floats]]:
     if not run.layers:
         return
     names, logarithms = _statistics(run, _BY_RATIO)
-    logarithms = np.log(np.where(logarithms > 0, logarithms, np.nan))
-    yield from _largest(names, np.abs(_change(logarithms)))
+    logarithms[~(logarithms > 0)] = np.nan
+    np.log(logarithms, out=logarithms)
+    yield from _largest(names, _size_of_change(logarithms))
     if "layer_gradients" in names:
         norms = logarithms[:, names.index("layer_gradients")]
         yield "layer_contrast", (np.fmax.reduce(norms, axis=1) - np.fmin.reduce(norms, axis=1)) / np.log(10)
     names, shares = _statistics(run, _BY_DIFFERENCE)
-    yield from _largest(names, np.abs(_change(shares)))
+    yield from _largest(names, _size_of_change(shares))
     names, levels = _statistics(run, _BY_LEVEL)
     yield from _largest(names, np.abs(levels))
 
@@ -127,6 +128,8 @@ def _statistics(run: Run, chosen: Mapping[str, str]) -> tuple[list[str], Floats]
 
 
 def _largest(names: Sequence[str], values: Floats) -> Iterator[tuple[str, Floats]]:
+    if not names:
+        return
     found = np.fmax.reduce(values, axis=2)
     yield from ((name, found[:, place]) for place, name in enumerate(names))
 
@@ -139,16 +142,26 @@ def _change(values: Floats) -> Floats:
     return change
 
 
+def _size_of_change(values: Floats) -> Floats:
+    change = _change(values)
+    return np.abs(change, out=change)
+
+
 def _movement(values: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the change of each value and its height above the lowest before it, both in units of the range before it;
     and the range and the lowest value so far. A range has no sign and no unit: losses below zero are compared like all
     others."""
-    known = np.where(np.isfinite(values), values, np.nan)
-    low = np.fmin.accumulate(known)
-    span = np.fmax.accumulate(known) - low
+    span, low, known = _span(values)
     before = _shifted(span)
     before = np.where(before > 0, before, np.nan)
     return _change(known) / before, (known - _shifted(low)) / before, span, low
+
+
+def _span(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the range and the lowest value so far, and the values, NaN where they are not finite."""
+    known = np.where(np.isfinite(values), values, np.nan)
+    low = np.fmin.accumulate(known)
+    return np.fmax.accumulate(known) - low, low, known
 
 
 def _mean_before(values: Floats) -> Floats:

@@ -129,11 +129,15 @@ def _word(pattern: re.Pattern[str], run: Run) -> str | None:
 
 
 def _observed_classifier(run: Run) -> bool:
+    if not run.has("loop.losses_seen"):
+        return False
     seen, crossed = (np.nansum(run.column(f"loop.{name}").values) for name in ("losses_seen", "cross_entropy"))
     return bool(0 < seen == crossed)
 
 
 def _observed_never_negative(run: Run) -> bool:
     """Whether each loss whose graph was looked at was a cross-entropy or an error, and nothing else."""
+    if not run.has("loop.losses_seen"):
+        return False
     seen, *kinds = (np.nansum(run.column(f"loop.{name}").values) for name in _OBSERVED_KINDS)
     return bool(seen > 0 and sum(kinds) == seen)

@@ -1,8 +1,8 @@
 """Whether the engine still says the same: ``python -m benchmarks.same_reports write FILE``, later ``compare FILE``.
 
 A change that is to make the engine faster must not change a byte of any report. This judges every run there is, in both
-profiles and from both forms (dicts and packed bytes): the cached trainings of ``benchmarks.detection``, and thousands of
-runs made up by seed, healthy, broken and absurd. Of each report it keeps a digest.
+profiles and from both forms (records and dicts, or packed bytes): the cached trainings of ``benchmarks.detection``, and
+thousands of runs made up by seed, healthy, broken and absurd. Of each report it keeps a digest.
 """
 
 from __future__ import annotations

@@ -12,14 +12,14 @@ Rest = ParamSpec("Rest")
 Told = TypeVar("Told")
 
 
-def once(function: Callable[Concatenate[Run, Rest], Told]) -> Callable[Concatenate[Run, Rest], Told]:
+def once(function: Callable[Concatenate[Run, Rest], Told], /) -> Callable[Concatenate[Run, Rest], Told]:
     """Let what ``function`` tells of a run be remembered with the run, by its arguments.
 
     Arguments are told apart by who they are: thresholds are no small key. Whoever gets an array must not write to it.
     """
 
     @wraps(function)
-    def remembered(run: Run, *args: Rest.args, **kwargs: Rest.kwargs) -> Told:
+    def remembered(run: Run, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Told:
         key = function, *map(id, args), *kwargs.items()
         kept = run.memory.get(key)
         if kept is None:

@@ -88,7 +88,7 @@ class Matrix:
     @property
     def last(self) -> Floats:
         """The number of each layer in the last epoch; float64."""
-        return self.values[-1].astype(np.float64)
+        return np.asarray(self.values[-1], np.float64)
 
     @cached_property
     def is_finite(self) -> bool:
@@ -377,8 +377,8 @@ class Run:
     def _statistics(self) -> frozenset[str]:
         """The statistics of layers of which anything was logged."""
         cells = self.cells
-        seen = one_of_equal(cells.seen).any(axis=(0, 2))
-        return frozenset(name for name, is_seen in zip(cells.fields, seen, strict=True) if is_seen)
+        seen: Bools = np.asarray(one_of_equal(cells.seen).any(axis=(0, 2)))
+        return frozenset(name for name, is_seen in zip(cells.fields, seen.tolist(), strict=True) if is_seen)
 
     def _look_for(self, need: str) -> bool:
         if need in self.names:

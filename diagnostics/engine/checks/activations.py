@@ -154,16 +154,17 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = "it did not last"
         elif known[-1] <= limits.saturation_sure_pct:
             found.suppressed = "part of the values still has a slope"
-        elif _is_last(run, str(found.layer)):
+        elif _last(run) == str(found.layer):
             found.suppressed = "the network's own output may be sure"
         yield found
 
 
-def _is_last(run: Run, name: str) -> bool:
-    """Return whether no other layer with weights comes after ``name``."""
+@once
+def _last(run: Run) -> str | None:
+    """Return the layer after which no other layer with weights comes."""
     weighted = [layer.id for layer in run.blueprint.layers if layer.category in _WEIGHTED]
-    order = weighted or list(run.layers)
-    return bool(order) and order[-1] == name
+    order = weighted or run.layers
+    return order[-1] if order else None
 
 
 @check(
@@ -209,7 +210,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     for found in activation_outliers.rule(run, limits):
         if not is_sustained(run, hit, seen, run.place(found.layer)):
             found.suppressed = "it did not last"
-        elif _is_last(run, str(found.layer)):
+        elif _last(run) == str(found.layer):
             found.suppressed = "the network's own output is as large as what it learns"
         yield found
 

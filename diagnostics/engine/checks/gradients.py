@@ -31,6 +31,7 @@ from diagnostics.engine.thresholds import DiagnosticThresholds
 
 _DEAD = "Units that follow this layer are dead: initialize it anew with a zero bias, and lower the learning rate."
 _PLAIN = "Add skip connections and normalization, and initialize the layers by the rule for their activation."
+_NOT_TOLD = np.iinfo(np.int64).max
 _SQUASHES = frozenset({"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "Softsign"})
 
 
@@ -63,12 +64,15 @@ def vanishing_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
     x = x + self.block(self.norm(x))  # the gradient passes through the sum
     ```
     """
-    yield from _vanished(run, _tiny(run, limits), limits, "vanishing_gradient_threshold")
+    tiny = _tiny(run, limits)
+    yield from _vanished(run, layers_hit(tiny), tiny, limits, "vanishing_gradient_threshold")
 
 
-def _vanished(run: Run, tiny: Bools, limits: DiagnosticThresholds, threshold: str) -> Iterator[Finding]:
-    squashed = any(layer.type in _SQUASHES for layer in run.blueprint.layers)
-    for layer in layers_hit(tiny):
+def _vanished(
+    run: Run, layers: list[int], tiny: Bools, limits: DiagnosticThresholds, threshold: str
+) -> Iterator[Finding]:
+    squashed = any(layer.type in _SQUASHES for layer in run.blueprint.layers) if layers else False
+    for layer in layers:
         norms = values_of(run, "gradient_norm_mean")[tiny[:, layer], layer]
         mean = f" (average norm {np.nanmean(norms):.2g})" if np.isfinite(norms).any() else ""
         said = f"gets almost no gradient{mean}"
@@ -111,16 +115,22 @@ def _passes_on(run: Run, layer: int, norms: Singles, limits: DiagnosticThreshold
     """
     if run.architecture is None or run.architecture.trainable_parameters is None:
         return False
-    held = sum(each.parameters for each in run.blueprint.layers if each.trainable)
+    held, order = _order(run)
     if run.architecture.trainable_parameters > limits.partly_trained_pct * held:
         return False
-    order = [each.id for each in run.blueprint.layers]
-    if run.layers[layer] not in order:
+    if order[layer] == _NOT_TOLD:
         return False
-    before = set(order[: order.index(run.layers[layer])])
-    places = [place for place, name in enumerate(run.layers) if name in before]
-    usual = medians(norms[:, places].astype(np.float64))
+    usual = medians(norms[:, order < order[layer]].astype(np.float64))
     return bool(np.any(usual > limits.vanishing_gradient_ratio * np.nan_to_num(norms[:, layer])))
+
+
+@once
+def _order(run: Run) -> tuple[int, Ints]:
+    """Return how many parameters the layers with trainable ones hold, and when each layer is executed."""
+    layers = run.blueprint.layers
+    turn = {each.id: at for at, each in reversed(list(enumerate(layers)))}
+    held = sum(each.parameters for each in layers if each.trainable)
+    return held, np.array([turn.get(name, _NOT_TOLD) for name in run.layers], np.int64)
 
 
 def _far_behind(run: Run, limits: DiagnosticThresholds, norms: Singles, strongest: Singles) -> Iterator[Finding]:
@@ -133,9 +143,7 @@ def _far_behind(run: Run, limits: DiagnosticThresholds, norms: Singles, stronges
     for layer in layers_hit(weak):
         lasts = is_sustained(run, weak, seen, layer) and not is_sustained(run, tiny, seen, layer)
         if lasts and not is_frozen(run, layer) and not _passes_on(run, layer, norms, limits):
-            alone = np.zeros_like(weak)
-            alone[:, layer] = weak[:, layer]
-            yield from _vanished(run, alone, limits, "vanishing_gradient_small")
+            yield from _vanished(run, [layer], weak, limits, "vanishing_gradient_small")
 
 
 @once

@@ -128,8 +128,10 @@ def single(values: Floats) -> Singles:
     """Return ``values`` as float32; a finite value too large for it stays finite."""
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
-    over = np.isinf(found) & np.isfinite(values)
-    found[over] = np.copysign(np.float32(FLOAT32_MAX), values[over])
+    over = np.isinf(found)
+    if over.any():
+        over &= np.isfinite(values)
+        found[over] = np.copysign(np.float32(FLOAT32_MAX), values[over])
     return found
 
 

@@ -6,13 +6,13 @@ Nothing looks ahead: what is said of an epoch while the run goes on stays true w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from diagnostics.engine.anomaly_figures import ACCURACY, FEATURES, NAMES, TRAIN, VAL, WARM_UP
 from diagnostics.engine.curves import Bools, Floats
-from diagnostics.engine.run import Run
+from diagnostics.engine.run import Matrix, Run
 
 SHORT_EPOCH_SECONDS = 1.0
 """Shorter epochs measure the scheduler of the machine; their speed says nothing about the training."""
@@ -96,17 +96,16 @@ def _of_machine(run: Run) -> Iterator[tuple[str, Floats]]:
 def _of_layers(run: Run) -> Iterator[tuple[str, Floats]]:
     if not run.layers:
         return
-    names, logarithms = _statistics(run, _BY_RATIO)
-    logarithms[~(logarithms > 0)] = np.nan
-    np.log(logarithms, out=logarithms)
-    yield from _largest(names, _size_of_change(logarithms))
-    if "layer_gradients" in names:
-        norms = logarithms[:, names.index("layer_gradients")]
-        yield "layer_contrast", (np.fmax.reduce(norms, axis=1) - np.fmin.reduce(norms, axis=1)) / np.log(10)
-    names, shares = _statistics(run, _BY_DIFFERENCE)
-    yield from _largest(names, _size_of_change(shares))
-    names, levels = _statistics(run, _BY_LEVEL)
-    yield from _largest(names, np.abs(levels))
+    for name, matrix in _logged(run, _BY_RATIO):
+        logarithms = _logarithms(matrix)
+        yield name, _largest(_size_of_change(logarithms))
+        if name == "layer_gradients":
+            lowest = np.fmin.reduce(logarithms, axis=1)
+            yield "layer_contrast", (_largest(logarithms) - lowest) / np.log(10)
+    for name, matrix in _logged(run, _BY_DIFFERENCE):
+        yield name, _largest(_size_of_change(matrix.values.astype(np.float64)))
+    for name, matrix in _logged(run, _BY_LEVEL):
+        yield name, _largest(np.abs(matrix.values.astype(np.float64)))
 
 
 _BY_RATIO = {
@@ -119,19 +118,21 @@ _BY_LEVEL = {"update_ratio": "layer_updates", "activation_dead_units": "layer_de
 # Statistics of layers by how two epochs of them are compared, with the figures made of them.
 
 
-def _statistics(run: Run, chosen: Mapping[str, str]) -> tuple[list[str], Floats]:
-    """Return the figures whose statistics were logged, and these: epochs x statistics x layers."""
-    fields = run.cells.fields
-    logged = [name for name in chosen if name in fields]
-    values = run.cells.values[:, [fields.index(name) for name in logged]]
-    return [chosen[name] for name in logged], values.astype(np.float64)
+def _logged(run: Run, chosen: Mapping[str, str]) -> Iterator[tuple[str, Matrix]]:
+    """Yield the figures whose statistics were logged, with these."""
+    return ((figure, run.layer_matrix(name)) for name, figure in chosen.items() if name in run.cells.fields)
 
 
-def _largest(names: Sequence[str], values: Floats) -> Iterator[tuple[str, Floats]]:
-    if not names:
-        return
-    found = np.fmax.reduce(values, axis=2)
-    yield from ((name, found[:, place]) for place, name in enumerate(names))
+def _logarithms(matrix: Matrix) -> Floats:
+    """Return the logarithm of what is above zero, epochs x layers; NaN elsewhere."""
+    values = matrix.values.astype(np.float64)
+    if not matrix.lowest > 0:
+        values[~(values > 0)] = np.nan
+    return np.log(values, out=values)
+
+
+def _largest(values: Floats) -> Floats:
+    return np.asarray(np.fmax.reduce(values, axis=1))
 
 
 def _change(values: Floats) -> Floats:

@@ -366,12 +366,12 @@ class Run:
         """
         known = self._has.get(need)
         if known is None:
-            known = self._has[need] = need in self.names or any(map(self._look_for, _alternatives(need)))
+            known = self._has[need] = any(map(self._look_for, _alternatives(need)))
         return known
 
     @cached_property
     def _has(self) -> dict[str, bool]:
-        return {}
+        return dict.fromkeys(self.names, True)
 
     @cached_property
     def _statistics(self) -> frozenset[str]:

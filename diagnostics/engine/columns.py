@@ -155,10 +155,13 @@ def _unpack(head: bytes, rows: Ints, whole: list[bytes]) -> Block:
     width = layout.tail_offset + 4 * tail
     if {len(blob) for blob in whole} != {offset + width}:
         raise ValueError(f"a packed epoch has {width} bytes of numbers by its layout, but not in fact")
-    raw = np.frombuffer(b"".join(whole), np.uint8).reshape(len(whole), offset + width)[:, offset:]
+    joined = b"".join(whole)
+    raw = np.frombuffer(joined, np.uint8).reshape(len(whole), offset + width)[:, offset:]
     scalars = _view(raw[:, : layout.matrix_offset], "<f8")
     shape = len(whole), len(layout.fields), len(layout.layers)
-    cells = _view(raw[:, layout.matrix_offset : layout.tail_offset], "<f4").reshape(shape)
+    # Not copied: a run copies the statistics that are asked for, each of them into one stretch of memory.
+    steps = offset + width, 4 * len(layout.layers), 4
+    cells = np.ndarray(shape, "<f4", joined, offset + layout.matrix_offset, steps)
     rest = _Tail(_view(raw[:, layout.tail_offset :], "<f4"), layout.gaps)
     return Block(
         rows=rows,

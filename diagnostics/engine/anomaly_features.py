@@ -12,7 +12,8 @@ import numpy as np
 
 from diagnostics.engine.anomaly_figures import ACCURACY, FEATURES, NAMES, TRAIN, VAL, WARM_UP
 from diagnostics.engine.curves import Bools, Floats
-from diagnostics.engine.run import Matrix, Run
+from diagnostics.engine.logged import Matrix
+from diagnostics.engine.run import Run
 
 SHORT_EPOCH_SECONDS = 1.0
 """Shorter epochs measure the scheduler of the machine; their speed says nothing about the training."""

@@ -14,7 +14,8 @@ from diagnostics.engine.checks.throughput import DURATION
 from diagnostics.engine.columns import Singles
 from diagnostics.engine.curves import Floats
 from diagnostics.engine.issue import IssueData, IssueSeverity
-from diagnostics.engine.run import Matrix, Run
+from diagnostics.engine.logged import Matrix
+from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 from observer_client.record import plain
 

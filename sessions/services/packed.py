@@ -20,7 +20,13 @@ def packed_epochs(session: TrainSession) -> list[bytes]:
 def _as_they_are(sql: str, parameters: tuple[Any, ...]) -> list[bytes]:
     # Django's own cursor gets bytes as text, in which each of them is two digits: reading them is most of the time.
     from psycopg import Cursor
+    from psycopg.pq import Format
 
     connection.ensure_connection()
-    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
-        return [bytes(blob) for (blob,) in cursor.execute(sql, parameters, binary=True).fetchall()]
+    raw = Cursor(connection.connection)
+    raw.format = Format.BINARY
+    # Within Django's wrapper its errors are Django's, and its query is counted with all others.
+    wrapped = connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw)
+    with wrapped as cursor:
+        cursor.execute(sql, parameters)
+        return [bytes(blob) for (blob,) in cursor.fetchall()]

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from diagnostics.engine.baseline import Baseline
 from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.logged import Column
 from diagnostics.engine.registry import Finding, Scope, check, evidence
-from diagnostics.engine.run import Column, Run
+from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 

@@ -25,16 +25,16 @@ from mldiag.cli.readers import read
 from mldiag.cli.structs import RUN_FILE
 from observer_client.record import LayerStats
 
-SIZES = ((100, 30), (1000, 50), (1000, 200))
+SIZES = ((10, 10), (100, 30), (1000, 50), (1000, 200))
 TARGET = 1.25
 POLICY = Policy()
-FLAGS = ("trainable", "has_vanishing_gradients", "is_dead", "has_frozen_output", "has_low_activation_variance")
-FIGURES = tuple(each.name for each in fields(LayerStats) if each.name not in FLAGS)
+FIGURES = tuple(each.name for each in fields(LayerStats) if "float" in str(each.type))
+FLAGS = tuple(each.name for each in fields(LayerStats) if "bool" in str(each.type))
 
 
 def layer(chance: random.Random) -> dict[str, object]:
     # Figures of a healthy run move little from epoch to epoch, and have as many digits as any.
-    figures = {name: 0.5 + 0.02 * chance.random() for name in FIGURES}
+    figures = {name: (0.001 if name == "update_ratio" else 0.05) * (1 + 0.04 * chance.random()) for name in FIGURES}
     return figures | {name: name == "trainable" for name in FLAGS} | {"non_finite_gradients": 0}
 
 
@@ -46,7 +46,7 @@ def epoch(number: int, layers: int, chance: random.Random) -> dict[str, object]:
         "learning_rate": 1e-3,
         "loss": {
             "train_mean": loss,
-            "train_std": 0.1,
+            "train_std": 0.1 * loss,
             "train_max": 2 * loss,
             "n_batches": 100,
             "val": {"val_loss": loss},

@@ -1,9 +1,10 @@
 """What a diagnosis costs from the database to the issues: ``python -m benchmarks.stored``.
 
 On a temporary PostgreSQL and on SQLite, runs of several sizes are stored as ingest stores them and judged as a worker
-judges them. Every figure is a ratio to ``orjson.loads`` of the run's JSON in the same process. Beside it stands the
-straight way: the JSON of every epoch out of the same rows, parsed, and twelve checks as loops on dicts
-(`benchmarks.naive`). The last lines tell what one more epoch costs early and late in a run.
+judges them. Every figure is a ratio to ``orjson.loads`` of the run's JSON in the same round of the same process. Beside
+it stand floors (one query of Django's; the packed rows; all queries, and the numbers as columns) and the straight way:
+the JSON of every epoch out of the same rows, parsed, and twelve checks as loops on dicts (`benchmarks.naive`). The last
+lines tell what one more epoch costs early and late in a run.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from statistics import median
 
 from benchmarks.engine import best, make_epoch
+from benchmarks.interleaved import ratios, seconds
 from observer_client.packed import pack
 from observer_client.record import to_json
 from tests.temporary.postgres import temporary_postgres
@@ -22,6 +25,7 @@ from tests.temporary.process import temporary_folder
 
 SIZES = ((10, 10), (100, 30), (1000, 50))
 GOALS = {"postgresql": {(100, 30): 0.35, (1000, 50): 0.12}, "sqlite": {(100, 30): 0.12, (1000, 50): 0.05}}
+_FLOORS = ("a query", "the rows", "the columns")
 
 
 def measure(rounds: int) -> None:
@@ -34,31 +38,39 @@ def measure(rounds: int) -> None:
     from django.db import connection
 
     from benchmarks import naive
-    from diagnostics.services.judging import Standards, judge
+    from diagnostics.services.judging import judge, load_run
+    from projects.services import project_policy
     from sessions.models import TrainSession
+    from sessions.services import packed_epochs
 
     call_command("migrate", verbosity=0)
-    print(f"{connection.vendor}: ratio to orjson.loads of the run, best of {rounds}")
-    print("| epochs x layers | orjson.loads, ms | stored -> issues | goal | rows alone | JSON and loops on dicts |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print(f"{connection.vendor}: ratio to orjson.loads of the run, median of {rounds} rounds")
+    print("| epochs x layers | orjson.loads, ms | stored -> issues | goal | " + " | ".join(_FLOORS) + " | naive |")
+    print("| --- |" + " ---: |" * (4 + len(_FLOORS)))
     for size in SIZES:
         number, document = _store(*size)
         session = TrainSession.objects.select_related("project").get(pk=number)
-        standards = Standards.of_project(session)
+        policy = project_policy(session.project)
 
         def straight(session: TrainSession = session) -> object:
             payloads = session.steps.order_by("epoch").values_list("payload", flat=True)
             return naive.diagnose([orjson.loads(text) for text in payloads])
 
-        def rows(session: TrainSession = session) -> object:
-            return list(session.steps.order_by("epoch").values_list("packed", flat=True))
-
-        floor = best(lambda document=document: orjson.loads(document), rounds)
-        ways = [lambda session=session, standards=standards: judge(session, standards), rows, straight]
-        ours, fetch, other = (best(each, rounds) / floor for each in ways)
+        ways: dict[str, Callable[[], object]] = {
+            "parse": lambda document=document: orjson.loads(document),
+            "ours": lambda session=session, policy=policy: judge(session, policy),
+            "a query": lambda number=number: TrainSession.objects.filter(pk=number).values_list("name").first(),
+            "the rows": lambda session=session: packed_epochs(session),
+            "the columns": lambda session=session: load_run(session),
+            "naive": straight,
+        }
+        times = seconds(ways, rounds)
+        found = ratios(times, "parse")
         goal = GOALS[connection.vendor].get(size, "")
-        print(f"| {size[0]}x{size[1]} | {1000 * floor:.3g} | {ours:.3g} | {goal} | {fetch:.3g} | {other:.3g} |")
-    _one_more(rounds, floor, orjson.loads)
+        shown = [f"{1000 * median(times['parse']):.3g}", f"{found['ours']:.3g}", str(goal)]
+        shown += [f"{found[name]:.3g}" for name in (*_FLOORS, "naive")]
+        print(f"| {size[0]}x{size[1]} | {' | '.join(shown)} |")
+    _one_more(rounds, median(times["parse"]), orjson.loads)
 
 
 def _store(epochs: int, layers: int) -> tuple[int, bytes]:
@@ -80,14 +92,15 @@ def _store(epochs: int, layers: int) -> tuple[int, bytes]:
 
 def _one_more(rounds: int, floor: float, loads: Callable[[bytes], object]) -> None:
     """Print what the diagnosis after one more epoch costs, against parsing that epoch and against the last size."""
-    from diagnostics.services.judging import Standards, judge
+    from diagnostics.services.judging import judge
+    from projects.services import project_policy
     from sessions.models import TrainSession
 
     for epochs in (10, 100, 1000):
         number, _ = _store(epochs, SIZES[-1][1])
         session = TrainSession.objects.select_related("project").get(pk=number)
-        standards = Standards.of_project(session)
-        took = best(lambda session=session, standards=standards: judge(session, standards), rounds)
+        policy = project_policy(session.project)
+        took = best(lambda session=session, policy=policy: judge(session, policy), rounds)
         one = to_json(make_epoch(epochs, SIZES[-1][1])).encode()
         parse = best(lambda one=one: loads(one), rounds)
         print(

@@ -169,7 +169,6 @@ class TrainStep(models.Model):
     session = models.ForeignKey(TrainSession, models.CASCADE, related_name="steps", db_index=False)
     epoch = models.PositiveIntegerField()
     attempt = models.PositiveIntegerField(default=0)
-    payload = models.TextField()
     packed = models.BinaryField()
     digest = models.CharField(max_length=64, help_text="SHA-256 of the payload: tells a re-send from a conflict.")
     received = models.DateTimeField(default=now)
@@ -182,6 +181,8 @@ class TrainStep(models.Model):
     process_rss_mb = models.FloatField(null=True)
     co2_kg = models.FloatField(null=True)
     energy_kwh = models.FloatField(null=True)
+    # Last: SQLite reads a row from its start, and what stands behind a long text only through all of it.
+    payload = models.TextField()
 
     class Meta:
         ordering = ["session", "epoch"]

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Self
 
@@ -103,16 +103,15 @@ class AnomalyModel:
 
     def select(self, table: Floats) -> Floats:
         """Return the model's own columns of what `features` returned."""
-        return table[:, [NAMES.index(name) for name in self.features]]
+        return table[:, _places(self)]
 
     def surprise(self, selected: Floats) -> Floats:
         """Return the negative log-likelihood of each row of `select`; what is not known counts as ordinary."""
         ordinary = np.where(np.isfinite(selected), (selected - self.center) / self.scale, 0.0)
         rows = np.clip(ordinary, -FURTHEST, FURTHEST)
-        away = rows @ self.precisions - (self.means[:, None, :] @ self.precisions)
-        determinants = np.log(np.diagonal(self.precisions, axis1=1, axis2=2)).sum(axis=1)
-        constant = np.log(self.weights) + determinants - 0.5 * len(self.features) * math.log(2 * math.pi)
-        logs = constant[:, None] - 0.5 * np.square(away).sum(axis=2)
+        middle, constant = _constants(self)
+        away = rows @ self.precisions - middle
+        logs = constant - 0.5 * np.square(away).sum(axis=2)
         top = logs.max(axis=0)
         return np.asarray(-(top + np.log(np.exp(logs - top).sum(axis=0))))
 
@@ -141,6 +140,19 @@ class AnomalyModel:
         selected, margin = self.select(row[None])[0], 0.1 * (self.high - self.low)
         outside = (selected < self.low - margin) | (selected > self.high + margin)
         return {name for name, is_outside in zip(self.features, outside, strict=True) if is_outside}
+
+
+@lru_cache(maxsize=64)
+def _places(model: AnomalyModel) -> list[int]:
+    return [NAMES.index(name) for name in model.features]
+
+
+@lru_cache(maxsize=64)
+def _constants(model: AnomalyModel) -> tuple[Floats, Floats]:
+    """Return what the likelihood of every epoch needs of the mixture: its middles, and the size of its parts."""
+    determinants = np.log(np.diagonal(model.precisions, axis1=1, axis2=2)).sum(axis=1)
+    constant = np.log(model.weights) + determinants - 0.5 * len(model.features) * math.log(2 * math.pi)
+    return model.means[:, None, :] @ model.precisions, constant[:, None]
 
 
 _ARRAYS = ("center", "scale", "low", "high", "weights", "means", "precisions", "knots")

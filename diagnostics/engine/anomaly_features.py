@@ -6,12 +6,13 @@ Nothing looks ahead: what is said of an epoch while the run goes on stays true w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from diagnostics.engine.anomaly_figures import ACCURACY, FEATURES, NAMES, TRAIN, VAL, WARM_UP
 from diagnostics.engine.curves import Bools, Floats
+from diagnostics.engine.logged import Matrix
 from diagnostics.engine.run import Run
 
 SHORT_EPOCH_SECONDS = 1.0
@@ -64,7 +65,7 @@ def _of_validation(run: Run) -> Iterator[tuple[str, Floats]]:
     if loss:
         change, level, _, _ = _movement(loss.values)
         train = run.column(TRAIN).values
-        span = _shifted(_movement(train)[2])
+        span = _shifted(_span(train)[0])
         gap = (loss.values - train) / np.where(span > 0, span, np.nan)
         yield "val_change", change
         yield "val_level", level
@@ -96,16 +97,16 @@ def _of_machine(run: Run) -> Iterator[tuple[str, Floats]]:
 def _of_layers(run: Run) -> Iterator[tuple[str, Floats]]:
     if not run.layers:
         return
-    names, logarithms = _statistics(run, _BY_RATIO)
-    logarithms = np.log(np.where(logarithms > 0, logarithms, np.nan))
-    yield from _largest(names, np.abs(_change(logarithms)))
-    if "layer_gradients" in names:
-        norms = logarithms[:, names.index("layer_gradients")]
-        yield "layer_contrast", (np.fmax.reduce(norms, axis=1) - np.fmin.reduce(norms, axis=1)) / np.log(10)
-    names, shares = _statistics(run, _BY_DIFFERENCE)
-    yield from _largest(names, np.abs(_change(shares)))
-    names, levels = _statistics(run, _BY_LEVEL)
-    yield from _largest(names, np.abs(levels))
+    for name, matrix in _logged(run, _BY_RATIO):
+        logarithms = _logarithms(matrix)
+        yield name, _largest(_size_of_change(logarithms))
+        if name == "layer_gradients":
+            lowest = np.fmin.reduce(logarithms, axis=1)
+            yield "layer_contrast", (_largest(logarithms) - lowest) / np.log(10)
+    for name, matrix in _logged(run, _BY_DIFFERENCE):
+        yield name, _largest(_size_of_change(matrix.values.astype(np.float64)))
+    for name, matrix in _logged(run, _BY_LEVEL):
+        yield name, _largest(np.abs(matrix.values.astype(np.float64)))
 
 
 _BY_RATIO = {
@@ -118,17 +119,21 @@ _BY_LEVEL = {"update_ratio": "layer_updates", "activation_dead_units": "layer_de
 # Statistics of layers by how two epochs of them are compared, with the figures made of them.
 
 
-def _statistics(run: Run, chosen: Mapping[str, str]) -> tuple[list[str], Floats]:
-    """Return the figures whose statistics were logged, and these: epochs x statistics x layers."""
-    fields = run.cells.fields
-    logged = [name for name in chosen if name in fields]
-    values = run.cells.values[:, [fields.index(name) for name in logged]]
-    return [chosen[name] for name in logged], values.astype(np.float64)
+def _logged(run: Run, chosen: Mapping[str, str]) -> Iterator[tuple[str, Matrix]]:
+    """Yield the figures whose statistics were logged, with these."""
+    return ((figure, run.layer_matrix(name)) for name, figure in chosen.items() if name in run.cells.fields)
 
 
-def _largest(names: Sequence[str], values: Floats) -> Iterator[tuple[str, Floats]]:
-    found = np.fmax.reduce(values, axis=2)
-    yield from ((name, found[:, place]) for place, name in enumerate(names))
+def _logarithms(matrix: Matrix) -> Floats:
+    """Return the logarithm of what is above zero, epochs x layers; NaN elsewhere."""
+    values = matrix.values.astype(np.float64)
+    if not matrix.lowest > 0:
+        values[~(values > 0)] = np.nan
+    return np.log(values, out=values)
+
+
+def _largest(values: Floats) -> Floats:
+    return np.asarray(np.fmax.reduce(values, axis=1))
 
 
 def _change(values: Floats) -> Floats:
@@ -139,16 +144,26 @@ def _change(values: Floats) -> Floats:
     return change
 
 
+def _size_of_change(values: Floats) -> Floats:
+    change = _change(values)
+    return np.abs(change, out=change)
+
+
 def _movement(values: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the change of each value and its height above the lowest before it, both in units of the range before it;
     and the range and the lowest value so far. A range has no sign and no unit: losses below zero are compared like all
     others."""
-    known = np.where(np.isfinite(values), values, np.nan)
-    low = np.fmin.accumulate(known)
-    span = np.fmax.accumulate(known) - low
+    span, low, known = _span(values)
     before = _shifted(span)
     before = np.where(before > 0, before, np.nan)
     return _change(known) / before, (known - _shifted(low)) / before, span, low
+
+
+def _span(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the range and the lowest value so far, and the values, NaN where they are not finite."""
+    known = np.where(np.isfinite(values), values, np.nan)
+    low = np.fmin.accumulate(known)
+    return np.fmax.accumulate(known) - low, low, known
 
 
 def _mean_before(values: Floats) -> Floats:

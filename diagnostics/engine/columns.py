@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from diagnostics.engine.curves import Bools, Floats, Ints
 from diagnostics.engine.reading import FIXED, Reading, number
-from observer_client.packed import FLOAT32_MAX, LAYER_FIELDS, Layout, open_packed
+from observer_client.packed import FLOAT32_MAX, LAYER_FIELDS, open_packed
 
 Singles = npt.NDArray[np.float32]
 Label = TypeVar("Label", bound=Hashable)
@@ -128,32 +128,40 @@ def single(values: Floats) -> Singles:
     """Return ``values`` as float32; a finite value too large for it stays finite."""
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
-    over = np.isinf(found) & np.isfinite(values)
-    found[over] = np.copysign(np.float32(FLOAT32_MAX), values[over])
+    over = np.isinf(found)
+    if over.any():
+        over &= np.isfinite(values)
+        found[over] = np.copysign(np.float32(FLOAT32_MAX), values[over])
     return found
 
 
 def unpack_blocks(blobs: Sequence[bytes]) -> list[Block]:
     """Stack packed epochs. Raises ValueError for bytes that are no packed epoch, or cut off."""
-    groups: dict[int, tuple[Layout, list[int], list[bytes]]] = {}
+    groups: dict[bytes, tuple[list[int], list[bytes]]] = {}
+    head, rows, whole = b"", list[int](), list[bytes]()
     for row, blob in enumerate(blobs):
-        layout, offset = open_packed(blob)
-        # The same bytes give the same layout object, which is quicker to compare than its contents.
-        _, rows, bodies = groups.setdefault(id(layout), (layout, [], []))
+        # Most epochs begin with the very bytes of the one before them, which is quicker to see than what they say.
+        if not head or not blob.startswith(head):
+            head = blob[: open_packed(blob)[1]]
+            rows, whole = groups.setdefault(head, ([], []))
         rows.append(row)
-        bodies.append(blob[offset:])
-    return [_unpack(layout, np.array(rows), bodies) for layout, rows, bodies in groups.values()]
+        whole.append(blob)
+    return [_unpack(head, np.array(rows), whole) for head, (rows, whole) in groups.items()]
 
 
-def _unpack(layout: Layout, rows: Ints, bodies: list[bytes]) -> Block:
+def _unpack(head: bytes, rows: Ints, whole: list[bytes]) -> Block:
+    layout, offset = open_packed(head)
     tail = len(layout.profiled) + len(layout.correlations) + sum(length for _, length in layout.series)
     width = layout.tail_offset + 4 * tail
-    if any(len(body) != width for body in bodies):
+    if {len(blob) for blob in whole} != {offset + width}:
         raise ValueError(f"a packed epoch has {width} bytes of numbers by its layout, but not in fact")
-    raw = np.frombuffer(b"".join(bodies), np.uint8).reshape(len(bodies), width)
+    joined = b"".join(whole)
+    raw = np.frombuffer(joined, np.uint8).reshape(len(whole), offset + width)[:, offset:]
     scalars = _view(raw[:, : layout.matrix_offset], "<f8")
-    shape = len(bodies), len(layout.fields), len(layout.layers)
-    cells = _view(raw[:, layout.matrix_offset : layout.tail_offset], "<f4").reshape(shape)
+    shape = len(whole), len(layout.fields), len(layout.layers)
+    # Not copied: a run copies the statistics that are asked for, each of them into one stretch of memory.
+    steps = offset + width, 4 * len(layout.layers), 4
+    cells = np.ndarray(shape, "<f4", joined, offset + layout.matrix_offset, steps)
     rest = _Tail(_view(raw[:, layout.tail_offset :], "<f4"), layout.gaps)
     return Block(
         rows=rows,
@@ -189,6 +197,15 @@ def _all_but(missing: tuple[int, ...], shape: tuple[int, ...]) -> Bools:
     seen = np.ones(shape, bool)
     seen.reshape(-1)[list(missing)] = False
     return seen
+
+
+def one_of_equal(seen: Bools) -> Bools:
+    """Return what tells the same as ``seen`` of what was logged: epochs of one layout have one row among them."""
+    return seen[:1] if seen.ndim and seen.strides[0] == 0 else seen
+
+
+def is_any(seen: Bools) -> bool:
+    return bool(one_of_equal(seen).any())
 
 
 def merge_tables(parts: Sequence[tuple[Ints, Table]], length: int) -> Table:

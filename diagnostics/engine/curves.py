@@ -38,12 +38,16 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def median(values: Floats) -> float:
-    """Return what `numpy.median` does of numbers without NaN, at a fifth of its price; NaN of nothing."""
-    if not values.size:
+    """Return what `numpy.median` does of one row of numbers, at a fifth of its price; NaN of nothing and of NaN."""
+    size = values.size
+    if not size:
         return math.nan
-    half = values.size // 2
-    ordered = np.sort(values)
-    return float(ordered[half]) if values.size % 2 else float((ordered[half - 1] + ordered[half]) / 2)
+    half = size // 2
+    ordered = np.partition(values, (half - 1, half, size - 1)) if size > _SORTED else np.sort(values)
+    if ordered[-1] != ordered[-1]:
+        # What is no number is sorted to the end.
+        return math.nan
+    return float(ordered[half]) if size % 2 else float((ordered[half - 1] + ordered[half]) / 2)
 
 
 def quantile(values: Floats, share: float) -> float:

@@ -14,7 +14,8 @@ from diagnostics.engine.checks.throughput import DURATION
 from diagnostics.engine.columns import Singles
 from diagnostics.engine.curves import Floats
 from diagnostics.engine.issue import IssueData, IssueSeverity
-from diagnostics.engine.run import Matrix, Run
+from diagnostics.engine.logged import Matrix
+from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 from observer_client.record import plain
 
@@ -182,7 +183,10 @@ def _average(values: Floats, weights: Floats) -> float:
 
 def _flagged(run: Run, flag: str) -> list[str]:
     """Return the layers whose flag is raised in the last epoch that says anything about them."""
-    raised = _latest(run.layer_matrix(flag)) == 1
+    matrix = run.layer_matrix(flag)
+    if not matrix.highest >= 1:
+        return []
+    raised = _latest(matrix) == 1
     return [layer for layer, is_raised in zip(run.layers, raised, strict=True) if is_raised]
 
 
@@ -197,8 +201,10 @@ def _latest(matrix: Matrix) -> Singles:
 
 def _vanishing(run: Run, limits: DiagnosticThresholds) -> list[str]:
     """Return the trainable layers whose gradient has vanished by the end, by its norm or by the observer's flag."""
-    flagged = set(_flagged(run, "has_vanishing_gradients"))
-    tiny = _latest(run.layer_matrix("gradient_norm_mean")) < limits.vanishing_gradient_threshold
+    flagged, norms = set(_flagged(run, "has_vanishing_gradients")), run.layer_matrix("gradient_norm_mean")
+    if not flagged and not norms.lowest < limits.vanishing_gradient_threshold:
+        return []
+    tiny = _latest(norms) < limits.vanishing_gradient_threshold
     frozen = _latest(run.layer_matrix("trainable")) == 0
     return [
         layer
@@ -209,6 +215,8 @@ def _vanishing(run: Run, limits: DiagnosticThresholds) -> list[str]:
 
 def _redundant(run: Run, limits: DiagnosticThresholds) -> list[dict[str, Any]]:
     matrix = run.correlations
+    if not matrix.highest > limits.redundant_correlation:
+        return []
     known = np.isfinite(matrix.values)
     mean = np.where(known, matrix.values, 0).sum(axis=0) / np.maximum(1, known.sum(axis=0))
     return [
@@ -222,6 +230,8 @@ def _efficiency(run: Run) -> float | None:
     """Return 100 times the sum, over the profiled layers, of the smaller of parameter share and compute share."""
     parameters = {layer.id: layer.share for layer in run.blueprint.layers if layer.share is not None}
     matrix = run.profiler_shares
+    if not parameters or not matrix.layers:
+        return None
     known = np.isfinite(matrix.values)
     compute = np.where(known, matrix.values, 0).sum(axis=0) / np.maximum(1, known.sum(axis=0))
     shares = [

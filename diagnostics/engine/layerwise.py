@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from diagnostics.engine.architecture import Layer
+from diagnostics.engine.bounded import MOST_LAYERS
 from diagnostics.engine.columns import Singles
 from diagnostics.engine.curves import Bools, Floats
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -16,9 +19,29 @@ def values_of(run: Run, statistic: str) -> Singles:
     return run.layer_matrix(statistic).values
 
 
+def above(run: Run, statistic: str, limit: float) -> Bools:
+    """Return where a statistic is above ``limit``, epochs x layers. In a healthy run, one comparison tells: nowhere."""
+    matrix = run.layer_matrix(statistic)
+    return np.asarray(matrix.values > limit) if matrix.highest > limit else run.nowhere
+
+
+def below(run: Run, statistic: str, limit: float) -> Bools:
+    """Return where a statistic is below ``limit``, epochs x layers."""
+    matrix = run.layer_matrix(statistic)
+    return np.asarray(matrix.values < limit) if matrix.lowest < limit else run.nowhere
+
+
 def raised(run: Run, flag: str) -> Bools:
     """Return where the client itself raised ``flag``, epochs x layers."""
-    return np.asarray(run.layer_matrix(flag).values == 1)
+    matrix = run.layer_matrix(flag)
+    return np.asarray(matrix.values == 1) if matrix.highest >= 1 else run.nowhere
+
+
+def either(run: Run, one: Bools, other: Bools) -> Bools:
+    """Return ``one | other``, which need not be looked at where one of them is nowhere."""
+    if one is run.nowhere:
+        return other
+    return one if other is run.nowhere else one | other
 
 
 def medians(values: Floats) -> Floats:
@@ -37,9 +60,23 @@ def medians(values: Floats) -> Floats:
     return np.asarray((low + high) / 2)
 
 
+def seen_of(run: Run, statistic: str, flag: str) -> Bools:
+    """Return where a statistic or the client's own flag for it was logged, epochs x layers."""
+    return run.layer_matrix(statistic).seen | run.layer_matrix(flag).seen
+
+
 def layers_hit(hit: Bools) -> list[int]:
-    """Return the places of the layers that are hit in any window."""
-    return [int(layer) for layer in np.flatnonzero(hit.any(axis=0))]
+    """Return the places of the layers that are hit in any window.
+
+    Where they are more than `MOST_LAYERS`, those that are hit last and most often: the story is the same in all others.
+    """
+    if not hit.any():
+        return []
+    layers = np.flatnonzero(hit.any(axis=0))
+    if layers.size > MOST_LAYERS:
+        worst = np.lexsort((-np.count_nonzero(hit[:, layers], axis=0), ~hit[-1, layers]))
+        layers = np.sort(layers[worst[:MOST_LAYERS]])
+    return [int(layer) for layer in layers]
 
 
 def is_sustained(run: Run, hit: Bools, seen: Bools, layer: int) -> bool:
@@ -48,8 +85,25 @@ def is_sustained(run: Run, hit: Bools, seen: Bools, layer: int) -> bool:
     return bool(rows.size and hit[rows[-1], layer] and np.count_nonzero(hit[rows, layer]) * 2 >= rows.size)
 
 
+@once
+def _designed(run: Run) -> dict[str, Layer]:
+    """Return the layers of the architecture by name; of two of one name the first."""
+    return {each.id: each for each in reversed(run.blueprint.layers)}
+
+
+@once
+def _frozen_by_design(run: Run) -> frozenset[str]:
+    return frozenset(each.id for each in run.blueprint.layers if each.trainable is False)
+
+
+def designed(run: Run, layer: str) -> Layer | None:
+    """Return a layer as the architecture has it, None if it has none of that name."""
+    return _designed(run).get(layer)
+
+
 def category(run: Run, layer: str) -> str:
-    return next((each.category for each in run.blueprint.layers if each.id == layer), "other")
+    found = designed(run, layer)
+    return found.category if found is not None else "other"
 
 
 def is_frozen(run: Run, layer: int) -> bool:
@@ -57,7 +111,7 @@ def is_frozen(run: Run, layer: int) -> bool:
     known = trainable[np.isfinite(trainable)]
     if known.size:
         return bool(known[-1] == 0)
-    return any(each.id == run.layers[layer] and each.trainable is False for each in run.blueprint.layers)
+    return run.layers[layer] in _frozen_by_design(run)
 
 
 def layer_finding(

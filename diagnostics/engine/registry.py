@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from diagnostics.engine.bounded import MOST_ISSUES, bounded
 from diagnostics.engine.issue import IssueCategory, IssueData, IssueSeverity
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -82,7 +83,8 @@ class Check:
 
     def missing(self, run: Run) -> list[str]:
         """Return the needed columns of which ``run`` has nothing."""
-        return [need for need in self.needs if not run.has(need)]
+        has = run.has
+        return [need for need in self.needs if not has(need)]
 
     def __call__(
         self, run: Run, thresholds: DiagnosticThresholds, profile: Profile = Profile.robust
@@ -100,7 +102,8 @@ class Check:
         issues = [self._issue(finding) for finding in (gated or self.rule)(run, thresholds)]
         if len(issues) < 2 or (self.each and profile is Profile.guide):
             return issues
-        return _grouped(issues)
+        issues = _grouped(issues)
+        return bounded(issues) if len(issues) > MOST_ISSUES else issues
 
     def _issue(self, found: Finding) -> IssueData:
         return IssueData(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,10 @@ from observer_client.record import Architecture, Epoch, LogLine
 
 ENGINE_VERSION = "1.3.0"
 """Raised when the same run may be judged differently than before."""
+
+_NAMES = tuple(each.name for each in fields(DiagnosticThresholds))
+_VALUES = attrgetter(*_NAMES)
+_USUAL = _VALUES(DEFAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +148,20 @@ def _differences(
     baseline: Baseline | None,
 ) -> dict[str, Any]:
     """Return by what a run was judged, as far as it differs from the defaults; names as in `Policy.from_mapping`."""
-    own = {each.name: getattr(limits, each.name) for each in fields(limits)}
     return {
-        "thresholds": {name: value for name, value in own.items() if value != getattr(DEFAULTS, name)},
+        "thresholds": _own_thresholds(limits),
         "disable": sorted(map(str, disabled)),
         "severity": {check: str(severity) for check, severity in sorted(chosen.items())},
         "baseline": baseline.as_dict() if baseline else None,
     }
+
+
+def _own_thresholds(limits: DiagnosticThresholds) -> dict[str, Any]:
+    own = _VALUES(limits)
+    if own == _USUAL:
+        return {}
+    triples = zip(_NAMES, own, _USUAL, strict=True)
+    return {name: value for name, value, usual in triples if value != usual}
 
 
 def _summary(

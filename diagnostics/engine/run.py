@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from diagnostics.engine.architecture import Blueprint, blueprint, read_architecture
 from diagnostics.engine.baseline import Baseline
@@ -21,60 +22,18 @@ from diagnostics.engine.columns import (
     Table,
     merge_cells,
     merge_tables,
+    one_of_equal,
     read_blocks,
     unpack_blocks,
 )
 from diagnostics.engine.curves import Bools, Floats, Ints
 from diagnostics.engine.decoded import is_decoded, read_decoded
+from diagnostics.engine.logged import Column, Matrix, StepSeries
 from diagnostics.engine.reading import Reading, entries, read_epoch, read_logs
 from observer_client.record import Architecture, Epoch, LogLine
 
 if TYPE_CHECKING:
     from diagnostics.engine.anomaly import AnomalyModel
-
-
-@dataclass(frozen=True)
-class Column:
-    """One number per epoch. ``values`` is float64 and NaN where nothing was logged, ``seen`` says where it was."""
-
-    name: str
-    values: Floats
-    seen: Bools
-
-    def __bool__(self) -> bool:
-        """Whether anything was logged at all."""
-        return bool(self.seen.any())
-
-    @cached_property
-    def finite(self) -> Ints:
-        """Rows with a finite number."""
-        return np.flatnonzero(np.isfinite(self.values))
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """One number per epoch and layer: ``values`` (epochs x layers, float32) and ``seen`` alike."""
-
-    name: str
-    layers: tuple[Any, ...]
-    values: Singles
-    seen: Bools
-
-    def __bool__(self) -> bool:
-        return bool(self.seen.any())
-
-
-@dataclass(frozen=True, slots=True)
-class StepSeries:
-    """A down-sampled step series, all epochs in a row; ``rows`` says to which of the run's epochs a bucket belongs."""
-
-    name: str
-    rows: Ints
-    values: Singles
-    seen: Bools
-
-    def __bool__(self) -> bool:
-        return bool(self.seen.any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +157,10 @@ class Run:
     @cached_property
     def names(self) -> frozenset[str]:
         """Names of the scalar columns in which anything was logged."""
-        logged = np.flatnonzero(self.scalars.seen.any(axis=0))
-        return frozenset(self.scalars.labels[index] for index in logged)
+        labels, seen = self.scalars.labels, one_of_equal(self.scalars.seen)
+        if seen.shape[0] and seen.all():
+            return frozenset(labels)
+        return frozenset(labels[index] for index in np.flatnonzero(seen.any(axis=0)))
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -209,6 +170,19 @@ class Run:
     def _columns(self) -> dict[str, Column]:
         return {}
 
+    @cached_property
+    def _by_column(self) -> tuple[Floats, Bools]:
+        # The checks read a column many times, and a stretch of memory is quicker to read than every n-th number.
+        return np.ascontiguousarray(self.scalars.values.T), np.ascontiguousarray(self.scalars.seen.T)
+
+    @cached_property
+    def _no_column(self) -> tuple[Floats, Bools]:
+        return _nothing((len(self),), np.float64)
+
+    @cached_property
+    def _no_matrix(self) -> tuple[Singles, Bools]:
+        return _nothing((len(self), len(self.layers)), np.float32)
+
     def column(self, name: str) -> Column:
         """Return a scalar column by its dotted name ("loss.train_mean"); one that nobody logged is empty."""
         column = self._columns.get(name)
@@ -217,11 +191,11 @@ class Run:
         return column
 
     def _column(self, name: str) -> Column:
-        if name not in self._index:
-            return Column(name, np.full(len(self), np.nan), np.zeros(len(self), bool))
-        index = self._index[name]
-        # The checks read a column many times, and a stretch of memory is quicker to read than every n-th number.
-        return Column(name, np.ascontiguousarray(self.scalars.values[:, index]), self.scalars.seen[:, index])
+        index = self._index.get(name)
+        if index is None:
+            return Column(name, *self._no_column)
+        values, seen = self._by_column
+        return Column(name, values[index], seen[index])
 
     @cached_property
     def memory(self) -> dict[Hashable, Any]:
@@ -239,23 +213,36 @@ class Run:
 
     def layer_matrix(self, name: str) -> Matrix:
         """Return one statistic (a field of `LayerStats`) of all layers, epochs x layers."""
-        if name not in self._matrices:
-            self._matrices[name] = self._layer_matrix(name)
-        return self._matrices[name]
+        matrix = self._matrices.get(name)
+        if matrix is None:
+            matrix = self._matrices[name] = self._layer_matrix(name)
+        return matrix
 
     def _layer_matrix(self, name: str) -> Matrix:
         if name not in self.cells.fields:
-            shape = len(self), len(self.layers)
-            return Matrix(name, self.layers, np.full(shape, np.nan, np.float32), np.zeros(shape, bool))
+            return Matrix(name, self.layers, *self._no_matrix)
         index = self.cells.fields.index(name)
-        return Matrix(name, self.layers, self.cells.values[:, index], self.cells.seen[:, index])
+        return Matrix(name, self.layers, np.ascontiguousarray(self.cells.values[:, index]), self.cells.seen[:, index])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.layers)}
+
+    def place(self, layer: str | None) -> int:
+        """Return where in `layers` a layer is. Raises KeyError if it is not among them."""
+        return self._places[str(layer)]
 
     @property
+    def nowhere(self) -> Bools:
+        """False for every epoch and layer: the answer of most checks to most runs. Nobody may write to it."""
+        return self._no_matrix[1]
+
+    @cached_property
     def profiler_shares(self) -> Matrix:
         """Share of the compute in percent, epochs x profiled layers."""
         return Matrix("profiler.per_layer", self.profiled.labels, self.profiled.values, self.profiled.seen)
 
-    @property
+    @cached_property
     def correlations(self) -> Matrix:
         """Correlation of the outputs of two layers, epochs x pairs; ``layers`` holds the pairs."""
         return Matrix("layer_health.correlations", self.correlated.labels, self.correlated.values, self.correlated.seen)
@@ -271,8 +258,12 @@ class Run:
         return self._series[name]
 
     def _joined(self, name: str) -> StepSeries:
+        parts = self.series.get(name, ())
+        if len(parts) == 1 and _is_ascending(parts[0][0]):
+            at, table = parts[0]
+            return StepSeries(name, np.repeat(at, len(table.labels)), table.values.reshape(-1), table.seen.reshape(-1))
         rows, values, seen = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], [np.zeros(0, bool)]
-        for at, table in self.series.get(name, ()):
+        for at, table in parts:
             rows.append(np.repeat(at, len(table.labels)))
             values.append(table.values.reshape(-1))
             seen.append(table.seen.reshape(-1))
@@ -293,14 +284,28 @@ class Run:
         """
         known = self._has.get(need)
         if known is None:
-            known = self._has[need] = any(self._look_for(name) for name in need.split(" | "))
+            known = self._has[need] = any(map(self._look_for, _alternatives(need)))
         return known
 
     @cached_property
     def _has(self) -> dict[str, bool]:
-        return {}
+        return dict.fromkeys(self.names, True)
+
+    @cached_property
+    def _statistics(self) -> frozenset[str]:
+        """The statistics of layers of which anything was logged."""
+        cells = self.cells
+        seen: Bools = np.asarray(one_of_equal(cells.seen).any(axis=(0, 2)))
+        return frozenset(name for name, is_seen in zip(cells.fields, seen.tolist(), strict=True) if is_seen)
 
     def _look_for(self, need: str) -> bool:
+        if need in self.names:
+            return True
+        group, _, statistic = need.partition(".")
+        if group == "layers":
+            return statistic in self._statistics
+        if group == "steps":
+            return statistic in self.series
         if need == "logs":
             return self.logs is not None
         if need == "architecture":
@@ -309,18 +314,11 @@ class Run:
             return bool(self.profiler_shares)
         if need == "layer_health.correlations":
             return bool(self.correlations)
-        group, _, statistic = need.partition(".")
-        if group == "layers":
-            return bool(self.layer_matrix(statistic))
-        if group == "steps":
-            return statistic in self.series
         if group == "baseline":
             return self._has_baseline(statistic)
         if group == "ending":
             return (self.ending or {}).get(statistic) is not None
-        if group == "classes":
-            return need in self.series
-        return need in self.names
+        return group == "classes" and need in self.series
 
     def _has_baseline(self, figure: str) -> bool:
         if self.baseline is None:
@@ -328,6 +326,15 @@ class Run:
         if figure == "metric":
             return any(self.column(name).finite.size for name in self.baseline.columns)
         return self.baseline.parameters is not None
+
+
+@lru_cache(maxsize=256)
+def _alternatives(need: str) -> tuple[str, ...]:
+    return tuple(need.split(" | "))
+
+
+def _is_ascending(rows: Ints) -> bool:
+    return bool(rows.size and rows[0] >= 0 and (rows[1:] > rows[:-1]).all())
 
 
 def _numbered(readings: Sequence[Reading]) -> list[int]:
@@ -355,6 +362,13 @@ def _order(scalars: Table) -> Ints | None:
     last = np.append(epoch[order][1:] != epoch[order][:-1], True)
     kept: Ints = order[last]
     return kept
+
+
+def _nothing(shape: tuple[int, ...], kind: type[np.floating[Any]]) -> tuple[npt.NDArray[Any], Bools]:
+    """Return the numbers of what was not logged. Everybody gets the same ones, so nobody may write to them."""
+    values, seen = np.full(shape, np.nan, kind), np.zeros(shape, bool)
+    values.flags.writeable = seen.flags.writeable = False
+    return values, seen
 
 
 def _rows(table: Table, order: Ints) -> Table:

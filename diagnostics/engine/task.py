@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diagnostics.engine.once import once
 from diagnostics.engine.reading import integer
 from diagnostics.engine.run import Run
 
@@ -59,6 +60,7 @@ class Task:
         return math.log(self.classes) if self.classes else None
 
 
+@once
 def task_of(run: Run) -> Task:
     """Return the task of ``run`` by its hyperparameters; without any, an accuracy tells that there are classes, or the
     graph of the loss, if it shows nothing but cross-entropies."""
@@ -77,6 +79,7 @@ def task_of(run: Run) -> Task:
     )
 
 
+@once
 def planned_epochs(run: Run) -> int | None:
     """Return how many epochs the hyperparameters say that the run shall have."""
     given = {str(name).lower(): value for name, value in run.hyperparameters.items()}
@@ -89,17 +92,20 @@ def told_of(run: Run) -> str:
     return " ".join(f"{name} {value}" for name, value in given if value.lower() not in _NOTHING)
 
 
+@once
 def reuse_of(run: Run) -> str | None:
     """Return the word by which hyperparameters or names of layers tell that parts of the model are kept as they are;
     None if there is none."""
     return _word(_REUSED, run)
 
 
+@once
 def trained_before(run: Run) -> str | None:
     """Return the word by which the run tells that it began with trained weights, its own earlier ones included."""
     return _word(_BEGUN_BEFORE, run)
 
 
+@once
 def game_of(run: Run) -> str | None:
     """Return the word by which the run tells of players that train against each other, or for a reward: their loss says
     who is ahead, not how good they are, and need not fall. None if there is none.
@@ -123,11 +129,15 @@ def _word(pattern: re.Pattern[str], run: Run) -> str | None:
 
 
 def _observed_classifier(run: Run) -> bool:
+    if not run.has("loop.losses_seen"):
+        return False
     seen, crossed = (np.nansum(run.column(f"loop.{name}").values) for name in ("losses_seen", "cross_entropy"))
     return bool(0 < seen == crossed)
 
 
 def _observed_never_negative(run: Run) -> bool:
     """Whether each loss whose graph was looked at was a cross-entropy or an error, and nothing else."""
+    if not run.has("loop.losses_seen"):
+        return False
     seen, *kinds = (np.nansum(run.column(f"loop.{name}").values) for name in _OBSERVED_KINDS)
     return bool(seen > 0 and sum(kinds) == seen)

@@ -19,6 +19,7 @@ from diagnostics.engine.curves import Floats
 from diagnostics.models import LearnedNormal
 from projects.models import Project
 from sessions.models import SessionStatus, TrainSession
+from sessions.services import packed_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,5 @@ def learn_if_due(project_id: int) -> LearnedNormal | None:
 
 
 def _figures(session: TrainSession) -> Floats:
-    blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
-    table = features(Run.from_packed([bytes(blob) for blob in blobs]))
+    table = features(Run.from_packed(packed_epochs(session)))
     return table[np.isfinite(table).any(axis=1)]

@@ -23,6 +23,7 @@ from projects.models import Project
 from projects.services import project_policy
 from projects.services.documents import clean, storable
 from sessions.models import Liveness, Model, SessionLog, SessionStatus, TrainSession
+from sessions.services import packed_epochs
 
 LOUD_LINES, QUIET_LINES = 5_000, 500
 """How many log lines a diagnosis reads: warnings and errors from the first on, of the others the latest."""
@@ -61,10 +62,10 @@ def judge(session: TrainSession, policy: Policy) -> Verdict:
 
 
 def load_run(session: TrainSession, anomaly_model: AnomalyModel | None = None) -> Run:
-    """Return everything that is known of a session as the engine reads it. Four queries, no JSON of epochs."""
-    blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
+    """Return everything that is known of a session as the engine reads it. Two queries, and two more if it has
+    logs; no JSON of epochs."""
     run = Run.from_packed(
-        [bytes(blob) for blob in blobs],
+        packed_epochs(session),
         logs=_log_lines(session),
         architecture=Model.objects.filter(session=session).values_list("architecture", flat=True).first(),
         hyperparameters=session.hyperparameters,
@@ -84,11 +85,12 @@ def _ending(session: TrainSession) -> dict[str, Any] | None:
 
 def _log_lines(session: TrainSession) -> list[dict[str, Any]] | None:
     """Return the log lines that are judged; None if there are none, and nothing says that somebody listened."""
+    if not session.log_count:
+        return [] if session.config.get("capture_logs") else None
     lines = SessionLog.objects.filter(session=session).values("seq", "ts", "level", "kind", "logger", "msg")
     loud = lines.exclude(QUIET).order_by("seq")[:LOUD_LINES]
     quiet = lines.filter(QUIET).order_by("-seq")[:QUIET_LINES]
-    found = sorted([*loud, *quiet], key=lambda line: line["seq"])
-    return found if found or session.config.get("capture_logs") else None
+    return sorted([*loud, *quiet], key=lambda line: line["seq"])
 
 
 def announce(run: DiagnosticRun, verdict: Verdict, policy: Policy) -> None:

@@ -7,6 +7,7 @@ from threading import Lock
 
 from diagnostics.engine import Run
 from sessions.models import TrainSession
+from sessions.services import packed_epochs
 
 KEPT_RUNS = 8
 LARGEST_KEPT = 24 * 2**20
@@ -27,8 +28,7 @@ def observed(session: TrainSession) -> Run:
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
-    blobs = session.steps.order_by("epoch").values_list("packed", flat=True)
-    run = Run.from_packed([bytes(blob) for blob in blobs])
+    run = Run.from_packed(packed_epochs(session))
     if _size(run) <= LARGEST_KEPT:
         with _lock:
             _kept[key] = run

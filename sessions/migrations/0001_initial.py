@@ -88,7 +88,6 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('epoch', models.PositiveIntegerField()),
                 ('attempt', models.PositiveIntegerField(default=0)),
-                ('payload', models.TextField()),
                 ('packed', models.BinaryField()),
                 ('digest', models.CharField(help_text='SHA-256 of the payload: tells a re-send from a conflict.', max_length=64)),
                 ('received', models.DateTimeField(default=django.utils.timezone.now)),
@@ -102,6 +101,7 @@ class Migration(migrations.Migration):
                 ('co2_kg', models.FloatField(null=True)),
                 ('energy_kwh', models.FloatField(null=True)),
                 ('session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='training.trainsession')),
+                ('payload', models.TextField()),
             ],
             options={
                 'ordering': ['session', 'epoch'],

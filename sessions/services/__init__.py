@@ -9,6 +9,7 @@ from sessions.services.items import ItemResult, Status
 from sessions.services.lifecycle import finish, heartbeat, note_silence, open_session, update_session
 from sessions.services.logs import store_logs
 from sessions.services.models import register_model
+from sessions.services.packed import packed_epochs
 
 __all__ = [
     "AT_ONCE",
@@ -22,6 +23,7 @@ __all__ = [
     "metric_histories",
     "metric_history",
     "open_session",
+    "packed_epochs",
     "register_model",
     "repack",
     "restore_sessions",

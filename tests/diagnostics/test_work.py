@@ -261,6 +261,7 @@ def test_text_that_no_database_takes_is_repaired(session):
 def test_enormous_log_costs_a_bounded_amount(session):
     lines = [{"msg": f"step {number}", "seq": number} for number in range(3_000)]
     store_logs(session, [json.dumps(line).encode() for line in lines])
+    session.refresh_from_db()
     assert len(services.load_run(session).logs) == 500
 
 

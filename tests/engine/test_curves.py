@@ -82,3 +82,11 @@ def test_quick_median_and_quantile_are_those_of_numpy(size):
 
 def test_median_of_nothing_is_not_a_number():
     assert math.isnan(median(np.array([])))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 500, 501, 1000])
+@pytest.mark.parametrize("odd", [0.0, math.nan, math.inf], ids=["finite", "nan", "infinite"])
+def test_median_is_that_of_numpy(size, odd):
+    values = np.random.default_rng(size).normal(size=size)
+    values[size // 3] = odd
+    assert median(values) == pytest.approx(np.median(values), rel=0, abs=0, nan_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +10,18 @@ import numpy as np
 from diagnostics.engine.columns import Singles
 from diagnostics.engine.curves import Bools
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
-from diagnostics.engine.layerwise import is_sustained, layer_finding, layers_hit, medians, values_of
+from diagnostics.engine.layerwise import (
+    above,
+    below,
+    either,
+    is_sustained,
+    layer_finding,
+    layers_hit,
+    medians,
+    seen_of,
+    values_of,
+)
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -53,7 +65,8 @@ def dead_relu(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ```
     """
     dead, sunk = dead_or_sunk(run, limits)
-    for layer in layers_hit(dead | sunk):
+    hit = either(run, dead, sunk)
+    for layer in layers_hit(hit):
         share = np.nanmax(np.append(values_of(run, "activation_dead_units")[:, layer], 0.0))
         if dead[:, layer].any():
             said, column = f"has {share:.0%} of its units at zero for every sample", "activation_dead_units"
@@ -61,32 +74,37 @@ def dead_relu(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         else:
             said, column = "gives only values far below zero and gets no gradient back", "gradient_norm_mean"
             threshold = "vanishing_gradient_threshold"
-        yield layer_finding(run, layer, dead | sunk, column, said, limits, threshold)
+        yield layer_finding(run, layer, hit, column, said, limits, threshold)
 
 
 @dead_relu.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     dead, sunk = dead_or_sunk(run, limits)
-    share = values_of(run, "activation_dead_units")
-    seen = run.layer_matrix("activation_dead_units").seen | run.layer_matrix("activation_mean").seen
+    share, hit = values_of(run, "activation_dead_units"), either(run, dead, sunk)
+    if hit is run.nowhere:
+        return
+    seen = seen_of(run, "activation_dead_units", "activation_mean")
     for found in dead_relu.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
+        layer = run.place(found.layer)
         known = share[np.isfinite(share[:, layer]), layer]
-        if not is_sustained(run, dead | sunk, seen, layer):
+        if not is_sustained(run, hit, seen, layer):
             found.suppressed = "it did not last"
         elif not sunk[:, layer].any() and known[-1] <= limits.dead_units_sure_pct:
             found.suppressed = "a good part of the units still works"
         yield found
 
 
+@once
 def dead_or_sunk(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Bools]:
     """Return where units are dead, and where all outputs lie far below zero without a gradient; epochs x layers."""
-    dead = values_of(run, "activation_dead_units") > limits.dead_units_pct
+    dead = above(run, "activation_dead_units", limits.dead_units_pct)
+    lost = below(run, "gradient_norm_mean", limits.vanishing_gradient_threshold)
+    if lost is run.nowhere:
+        return dead, lost
     mean, variance = values_of(run, "activation_mean"), values_of(run, "activation_variance")
     with np.errstate(invalid="ignore"):
-        below = mean < -_SUNK * np.sqrt(variance)
-    lost = values_of(run, "gradient_norm_mean") < limits.vanishing_gradient_threshold
-    return np.asarray(dead), np.asarray(below & lost)
+        sunk = mean < -_SUNK * np.sqrt(variance)
+    return dead, np.asarray(sunk & lost)
 
 
 @check(
@@ -118,7 +136,7 @@ def saturated_activation(run: Run, limits: DiagnosticThresholds) -> Iterator[Fin
     block = nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64), nn.Tanh())
     ```
     """
-    hit = np.asarray(values_of(run, "activation_saturation") > limits.saturation_pct)
+    hit = above(run, "activation_saturation", limits.saturation_pct)
     for layer in layers_hit(hit):
         share = np.nanmax(values_of(run, "activation_saturation")[:, layer])
         said = f"drives {share:.0%} of its activation to the bounds"
@@ -128,24 +146,25 @@ def saturated_activation(run: Run, limits: DiagnosticThresholds) -> Iterator[Fin
 @saturated_activation.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     matrix = run.layer_matrix("activation_saturation")
-    hit = np.asarray(matrix.values > limits.saturation_pct)
+    hit = above(run, "activation_saturation", limits.saturation_pct)
     for found in saturated_activation.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
+        layer = run.place(found.layer)
         known = matrix.values[np.isfinite(matrix.values[:, layer]), layer]
         if not is_sustained(run, hit, matrix.seen, layer):
             found.suppressed = "it did not last"
         elif known[-1] <= limits.saturation_sure_pct:
             found.suppressed = "part of the values still has a slope"
-        elif _is_last(run, str(found.layer)):
+        elif _last(run) == str(found.layer):
             found.suppressed = "the network's own output may be sure"
         yield found
 
 
-def _is_last(run: Run, name: str) -> bool:
-    """Return whether no other layer with weights comes after ``name``."""
+@once
+def _last(run: Run) -> str | None:
+    """Return the layer after which no other layer with weights comes."""
     weighted = [layer.id for layer in run.blueprint.layers if layer.category in _WEIGHTED]
-    order = weighted or list(run.layers)
-    return bool(order) and order[-1] == name
+    order = weighted or run.layers
+    return order[-1] if order else None
 
 
 @check(
@@ -185,16 +204,21 @@ def activation_outliers(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
 @activation_outliers.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     hit, _ = _outlying(run, limits)
+    if hit is run.nowhere:
+        return
     seen = run.layer_matrix("activation_variance").seen
     for found in activation_outliers.rule(run, limits):
-        if not is_sustained(run, hit, seen, run.layers.index(str(found.layer))):
+        if not is_sustained(run, hit, seen, run.place(found.layer)):
             found.suppressed = "it did not last"
-        elif _is_last(run, str(found.layer)):
+        elif _last(run) == str(found.layer):
             found.suppressed = "the network's own output is as large as what it learns"
         yield found
 
 
+@once
 def _outlying(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Singles]:
+    if _largest(run) < limits.activation_outlier_size / 2:
+        return run.nowhere, values_of(run, "activation_mean")
     mean, variance = values_of(run, "activation_mean"), values_of(run, "activation_variance")
     with np.errstate(invalid="ignore", over="ignore"):
         sizes = np.sqrt(np.nan_to_num(mean) ** 2 + variance)
@@ -202,3 +226,10 @@ def _outlying(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Singles]:
     with np.errstate(invalid="ignore"):
         far = sizes > limits.activation_outlier_ratio * usual[:, None]
     return np.asarray(far & (sizes > limits.activation_outlier_size)), sizes
+
+
+def _largest(run: Run) -> float:
+    """Return what no output's size exceeds."""
+    mean, variance = run.layer_matrix("activation_mean"), run.layer_matrix("activation_variance")
+    center = float(np.fmax(np.fmax(-mean.lowest, mean.highest), 0.0))
+    return math.hypot(center, math.sqrt(float(np.fmax(variance.highest, 0.0))))

@@ -63,7 +63,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     matrix = run.layer_matrix("attention_entropy")
     collapsed = np.asarray(matrix.values < limits.attention_entropy_low)
     for found in attention_entropy.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
+        layer = run.place(found.layer)
         if found.title is not None:
             found.severity = IssueSeverity.info
             windows = int(np.count_nonzero(np.isfinite(matrix.values[:, layer])))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from diagnostics.engine.baseline import Baseline
-from diagnostics.engine.curves import Floats
+from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.logged import Column
 from diagnostics.engine.registry import Finding, Scope, check, evidence
-from diagnostics.engine.run import Column, Run
+from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 
@@ -80,7 +79,7 @@ def _too_early(run: Run, baseline: Baseline, column: Column, limits: DiagnosticT
     if values.size < limits.short_history:
         return f"only {values.size} values so far"
     quarter = max(1, values.size // 4)
-    gain = float(np.median(values[-quarter:]) - np.median(values[-2 * quarter : -quarter]))
+    gain = float(median(values[-quarter:]) - median(values[-2 * quarter : -quarter]))
     gain = gain if baseline.is_higher_better else -gain
     least = limits.baseline_progress_pct * abs(_in_units_of(values, baseline))
     return f"the {baseline.metric} still improves, by {gain:.3g} of late" if gain > least else None

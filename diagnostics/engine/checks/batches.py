@@ -8,7 +8,7 @@ import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.checks.start import first_steps
-from diagnostics.engine.curves import Floats, noise, ratio
+from diagnostics.engine.curves import Floats, median, noise, ratio
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
@@ -198,7 +198,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     start = float(mean.values[mean.finite[0]]) if mean.finite.size else 0.0
     for found in gradient_instability.rule(run, limits):
         first = first_steps(run)[:3]
-        usual = max(start, float(np.median(first))) if first.size and np.isfinite(first).all() else start
+        usual = max(start, median(first)) if first.size and np.isfinite(first).all() else start
         if largest.finite.size and found.epoch != int(run.epochs[largest.finite[0]]):
             usual = max(start, float(largest.values[largest.finite[0]]))
         bar = limits.gradient_instability_start_ratio * abs(usual)

@@ -9,7 +9,7 @@ import numpy as np
 from diagnostics.engine.checks.batches import SPREAD, share_of_scale
 from diagnostics.engine.checks.devices import LOAD
 from diagnostics.engine.checks.loss import TRAIN
-from diagnostics.engine.curves import Floats, ratio
+from diagnostics.engine.curves import Floats, median, ratio
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -67,7 +67,7 @@ def _too_small(run: Run, share: Floats, limits: DiagnosticThresholds) -> Iterato
     known = share[np.isfinite(share)]
     if not known.size or not load.finite.size:
         return
-    usual, busy = float(np.median(known)), float(np.mean(load.values[load.finite]))
+    usual, busy = median(known), float(np.mean(load.values[load.finite]))
     if usual > limits.loss_variance_ratio and busy < limits.low_gpu_percent:
         yield Finding(
             description=f"The batch losses usually spread by {usual:.0%} of their size, and the GPU is loaded to "
@@ -116,7 +116,7 @@ def batch_size_too_large(run: Run, limits: DiagnosticThresholds) -> Iterator[Fin
     before, after = val[:half][np.isfinite(val[:half])], val[half:][np.isfinite(val[half:])]
     if rows.size < 2 or not before.size or not after.size or after.min() < before.min():
         return
-    smooth, first, last = float(np.median(share[rows - half])), float(train[rows[0]]), float(train[rows[-1]])
+    smooth, first, last = median(share[rows - half]), float(train[rows[0]]), float(train[rows[-1]])
     if smooth < limits.smooth_batches_pct and first - last > limits.smooth_batches_pct * abs(first):
         yield Finding(
             description=f"In the second half of the run the batch losses spread by {smooth:.1%} of their mean, the "
@@ -130,7 +130,7 @@ def batch_size_too_large(run: Run, limits: DiagnosticThresholds) -> Iterator[Fin
 @batch_size_too_large.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     batches = run.column(BATCHES)
-    usual = float(np.median(batches.values[batches.finite])) if batches.finite.size else np.inf
+    usual = median(batches.values[batches.finite]) if batches.finite.size else np.inf
     for found in batch_size_too_large.rule(run, limits):
         if not usual <= limits.few_steps:
             found.suppressed = "how many steps an epoch has is not known or shows that the batches are not large"

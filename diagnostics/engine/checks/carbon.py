@@ -9,7 +9,7 @@ import numpy as np
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.checks.throughput import DURATION
 from diagnostics.engine.checks.waste import early_stop_opportunity
-from diagnostics.engine.curves import ratio
+from diagnostics.engine.curves import median, ratio
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Rule, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -80,7 +80,7 @@ def _wasteful(run: Run, limits: DiagnosticThresholds) -> list[int]:
     known = rate[np.isfinite(rate)]
     if known.size < limits.short_history:
         return []
-    return [int(row) for row in np.flatnonzero(rate > limits.carbon_ratio * np.median(known))]
+    return [int(row) for row in np.flatnonzero(rate > limits.carbon_ratio * median(known))]
 
 
 @check(

@@ -191,7 +191,7 @@ def _unpooled(network: Blueprint, limits: DiagnosticThresholds) -> Iterator[tupl
         if ends:
             row = []
         elif layer is not None and layer.category == "convolution":
-            row = [*row, layer]
+            row.append(layer)
 
 
 def _unpooled_row(row: list[Layer], limits: DiagnosticThresholds) -> Finding:

@@ -201,7 +201,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 def _too_close(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     train, val = run.column(TRAIN), run.column(VAL)
-    rows = np.intersect1d(train.finite, val.finite)
+    rows = np.flatnonzero(np.isfinite(train.values) & np.isfinite(val.values))
     if rows.size <= _CLOSE_EPOCHS:
         return
     last = rows[-_CLOSE_EPOCHS:]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.curves import Floats, ratio, rise_p_value, slope
+from diagnostics.engine.curves import Floats, median, ratio, rise_p_value, slope
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -62,7 +62,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 
 def _underused(load: Floats, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    usual = float(np.median(load)) if load.size else 100.0
+    usual = median(load) if load.size else 100.0
     if usual < limits.low_gpu_percent:
         yield Finding(
             description=f"The GPU was loaded to {usual:.0f} %.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN, descent_before, doubt
-from diagnostics.engine.curves import Floats, rise_p_value, slope
+from diagnostics.engine.curves import Floats, median, rise_p_value, slope
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -127,7 +127,7 @@ def _drift(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         return
     total = slope(loss) * (loss.size - 1)
     least = max(
-        limits.divergence_rise_pct * abs(float(np.median(loss))),
+        limits.divergence_rise_pct * abs(median(loss)),
         limits.divergence_descent_pct * descent_before(run, int(rows[0])),
     )
     if total > least and (p_value := rise_p_value(loss)) < limits.trend_p_value:

@@ -56,7 +56,8 @@ def unintended_freeze(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
     frozen = [layer for layer in layers if not layer.trainable]
     if not frozen or len(frozen) == len(layers):
         return
-    among = [layer for at, layer in enumerate(layers) if not layer.trainable and any(x.trainable for x in layers[:at])]
+    begin = next(at for at, layer in enumerate(layers) if layer.trainable)
+    among = [layer for layer in layers[begin:] if not layer.trainable]
     worst = max(among or frozen, key=lambda layer: layer.parameters)
     size = sum(layer.parameters for layer in frozen)
     named = ", ".join(repr(layer.id) for layer in frozen[:4]) + (" and others" if len(frozen) > 4 else "")
@@ -85,12 +86,12 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 def _largest_untrained(run: Run, frozen: list[str]) -> str | None:
     """Return the largest of the frozen layers if all whose initial norm is known have it still; else None."""
-    norms = run.layer_matrix("weight_norm").values
+    norms, chosen = run.layer_matrix("weight_norm").values, set(frozen)
     known = {name: norms[np.isfinite(norms[:, at]), at] for at, name in enumerate(run.layers)}
     judged = []
     for layer in run.blueprint.layers:
         usual = _initial_norm(layer)
-        if layer.id not in frozen or usual is None or not known.get(layer.id, np.zeros(0)).size:
+        if layer.id not in chosen or usual is None or not known.get(layer.id, np.zeros(0)).size:
             continue
         # The sum of n squares of uniform numbers scatters by 0.89 / sqrt(n), its root by half of that.
         if abs(float(known[layer.id][0]) / usual - 1) > 4 * 0.447 / math.sqrt(layer.parameters):

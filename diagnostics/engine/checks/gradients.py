@@ -9,24 +9,29 @@ import numpy as np
 from diagnostics.engine.checks.activations import dead_or_sunk
 from diagnostics.engine.checks.loss import TRAIN, knew_its_task
 from diagnostics.engine.columns import Singles
-from diagnostics.engine.curves import Bools, Floats, Ints
+from diagnostics.engine.curves import Bools, Floats, Ints, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.layerwise import (
+    below,
     category,
+    either,
     is_frozen,
     is_sustained,
     layer_finding,
     layers_hit,
     medians,
     raised,
+    seen_of,
     values_of,
 )
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 _DEAD = "Units that follow this layer are dead: initialize it anew with a zero bias, and lower the learning rate."
 _PLAIN = "Add skip connections and normalization, and initialize the layers by the rule for their activation."
+_NOT_TOLD = np.iinfo(np.int64).max
 _SQUASHES = frozenset({"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "Softsign"})
 
 
@@ -59,18 +64,21 @@ def vanishing_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
     x = x + self.block(self.norm(x))  # the gradient passes through the sum
     ```
     """
-    yield from _vanished(run, _tiny(run, limits), limits, "vanishing_gradient_threshold")
+    tiny = _tiny(run, limits)
+    yield from _vanished(run, layers_hit(tiny), tiny, limits, "vanishing_gradient_threshold")
 
 
-def _vanished(run: Run, tiny: Bools, limits: DiagnosticThresholds, threshold: str) -> Iterator[Finding]:
-    squashed = any(layer.type in _SQUASHES for layer in run.blueprint.layers)
-    for layer in layers_hit(tiny):
+def _vanished(
+    run: Run, layers: list[int], tiny: Bools, limits: DiagnosticThresholds, threshold: str
+) -> Iterator[Finding]:
+    squashed = any(layer.type in _SQUASHES for layer in run.blueprint.layers) if layers else False
+    for layer in layers:
         norms = values_of(run, "gradient_norm_mean")[tiny[:, layer], layer]
         mean = f" (average norm {np.nanmean(norms):.2g})" if np.isfinite(norms).any() else ""
         said = f"gets almost no gradient{mean}"
         found = layer_finding(run, layer, tiny, "gradient_norm_mean", said, limits, threshold)
         dead, sunk = dead_or_sunk(run, limits)
-        if (dead | sunk)[:, layer].any():
+        if dead[:, layer].any() or sunk[:, layer].any():
             found.suggestion = _DEAD
         elif run.blueprint.layers and not squashed:
             found.suggestion = _PLAIN
@@ -80,10 +88,12 @@ def _vanished(run: Run, tiny: Bools, limits: DiagnosticThresholds, threshold: st
 @vanishing_gradients.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     tiny, norms = _tiny(run, limits), run.layer_matrix("gradient_norm_mean")
-    seen = norms.seen | run.layer_matrix("has_vanishing_gradients").seen
+    if tiny is run.nowhere and not norms.lowest < limits.vanishing_gradient_small:
+        return
+    seen = seen_of(run, "gradient_norm_mean", "has_vanishing_gradients")
     strongest = np.where(np.isfinite(norms.values), norms.values, 0.0).max(axis=1, initial=0.0)
     for found in vanishing_gradients.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
+        layer = run.place(found.layer)
         last = float(norms.values[np.flatnonzero(seen[:, layer])[-1], layer])
         most = float(strongest[np.flatnonzero(tiny[:, layer])].max())
         if is_frozen(run, layer):
@@ -105,34 +115,41 @@ def _passes_on(run: Run, layer: int, norms: Singles, limits: DiagnosticThreshold
     """
     if run.architecture is None or run.architecture.trainable_parameters is None:
         return False
-    held = sum(each.parameters for each in run.blueprint.layers if each.trainable)
+    held, order = _order(run)
     if run.architecture.trainable_parameters > limits.partly_trained_pct * held:
         return False
-    order = [each.id for each in run.blueprint.layers]
-    if run.layers[layer] not in order:
+    if order[layer] == _NOT_TOLD:
         return False
-    before = set(order[: order.index(run.layers[layer])])
-    places = [place for place, name in enumerate(run.layers) if name in before]
-    usual = medians(norms[:, places].astype(np.float64))
+    usual = medians(norms[:, order < order[layer]].astype(np.float64))
     return bool(np.any(usual > limits.vanishing_gradient_ratio * np.nan_to_num(norms[:, layer])))
+
+
+@once
+def _order(run: Run) -> tuple[int, Ints]:
+    """Return how many parameters the layers with trainable ones hold, and when each layer is executed."""
+    layers = run.blueprint.layers
+    turn = {each.id: at for at, each in reversed(list(enumerate(layers)))}
+    held = sum(each.parameters for each in layers if each.trainable)
+    return held, np.array([turn.get(name, _NOT_TOLD) for name in run.layers], np.int64)
 
 
 def _far_behind(run: Run, limits: DiagnosticThresholds, norms: Singles, strongest: Singles) -> Iterator[Finding]:
     """Yield layers above the guide's limit that get next to nothing of what the strongest layer gets."""
     bound = np.minimum(limits.vanishing_gradient_small, limits.vanishing_gradient_share * strongest)[:, None]
     weak = np.asarray(norms < bound)
+    if not weak.any():
+        return
     seen, tiny = np.isfinite(norms), _tiny(run, limits)
     for layer in layers_hit(weak):
         lasts = is_sustained(run, weak, seen, layer) and not is_sustained(run, tiny, seen, layer)
         if lasts and not is_frozen(run, layer) and not _passes_on(run, layer, norms, limits):
-            alone = np.zeros_like(weak)
-            alone[:, layer] = weak[:, layer]
-            yield from _vanished(run, alone, limits, "vanishing_gradient_small")
+            yield from _vanished(run, [layer], weak, limits, "vanishing_gradient_small")
 
 
+@once
 def _tiny(run: Run, limits: DiagnosticThresholds) -> Bools:
-    below = values_of(run, "gradient_norm_mean") < limits.vanishing_gradient_threshold
-    return np.asarray(below | raised(run, "has_vanishing_gradients"))
+    low = below(run, "gradient_norm_mean", limits.vanishing_gradient_threshold)
+    return either(run, low, raised(run, "has_vanishing_gradients"))
 
 
 @check(
@@ -174,14 +191,17 @@ def exploding_gradients(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     hit, seen = _exploding(run, limits), run.layer_matrix("gradient_norm_mean").seen
     for found in exploding_gradients.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
+        layer = run.place(found.layer)
         rows = np.flatnonzero(seen[:, layer])
         if not (is_sustained(run, hit, seen, layer) or (rows.size > 2 and hit[rows[-2:], layer].all())):
             found.suppressed = "it did not last"
         yield found
 
 
+@once
 def _exploding(run: Run, limits: DiagnosticThresholds) -> Bools:
+    if not float(run.layer_matrix("gradient_norm_mean").highest) > limits.exploding_gradient_norm:
+        return run.nowhere
     norms = values_of(run, "gradient_norm_mean").astype(np.float64)
     known = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
     usual = medians(known)[:, None]
@@ -225,7 +245,7 @@ def update_ratio(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ratios, rows = _ratios(run)
     if not rows.size:
         return
-    usual = float(np.median(ratios))
+    usual = median(ratios)
     if not limits.update_ratio_min <= usual <= limits.update_ratio_max:
         size = "large" if usual > limits.update_ratio_max else "small"
         threshold = "update_ratio_max" if size == "large" else "update_ratio_min"
@@ -241,7 +261,7 @@ def update_ratio(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ratios, _ = _ratios(run)
     loss = run.column(TRAIN).values[run.column(TRAIN).finite]
-    falls = loss.size > 1 and loss[0] - np.median(loss[-3:]) > limits.slow_improvement_pct * abs(loss[0])
+    falls = loss.size > 1 and loss[0] - median(loss[-3:]) > limits.slow_improvement_pct * abs(loss[0])
     for found in update_ratio.rule(run, limits):
         if falls:
             found.suppressed = "the loss falls all the same"
@@ -252,6 +272,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
+@once
 def _ratios(run: Run) -> tuple[Floats, Ints]:
     """Return the median ratio of the layers for each window that has one, and the windows' rows."""
     chosen = [at for at, name in enumerate(run.layers) if category(run, name) != "normalization"]

@@ -9,6 +9,8 @@ import numpy as np
 
 from diagnostics.engine.curves import Ints
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.layerwise import designed
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import reuse_of
@@ -29,6 +31,7 @@ def long_enough(run: Run, layer: int, statistic: str, limits: DiagnosticThreshol
     return bool(steps >= limits.invariant_steps or np.count_nonzero(seen) >= limits.invariant_windows)
 
 
+@once
 def unchanged(run: Run, limits: DiagnosticThresholds) -> list[int]:
     """Return the layers whose trainable parameters never changed."""
     return [each for each in always(run, "unchanged").tolist() if long_enough(run, each, "unchanged", limits)]
@@ -52,7 +55,8 @@ def _names(run: Run, layers: list[int]) -> str:
 
 
 def _size(run: Run, layer: int) -> int:
-    return next((each.parameters for each in run.blueprint.layers if each.id == run.layers[layer]), 0)
+    found = designed(run, run.layers[layer])
+    return found.parameters if found is not None else 0
 
 
 def _finding(run: Run, layers: list[int], statistic: str, said: str, limits: DiagnosticThresholds) -> Finding:

@@ -9,14 +9,19 @@ import numpy as np
 from diagnostics.engine.curves import Bools
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.layerwise import (
+    above,
+    below,
     category,
+    either,
     is_frozen,
     is_sustained,
     layer_finding,
     layers_hit,
     raised,
+    seen_of,
     values_of,
 )
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -54,11 +59,12 @@ def dead_neurons(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ```
     """
     sparse, dead = _dead(run, limits)
-    for layer in layers_hit(sparse | dead):
+    hit = either(run, sparse, dead)
+    for layer in layers_hit(hit):
         is_dead = bool(dead[:, layer].any())
         share = np.nanmax(np.append(values_of(run, "weight_sparsity")[:, layer], 0.0))
         said = f"has {share:.0%} of its weights near zero" + (" and an output that never changes" if is_dead else "")
-        found = layer_finding(run, layer, sparse | dead, "weight_sparsity", said, limits, "dead_neuron_sparsity")
+        found = layer_finding(run, layer, hit, "weight_sparsity", said, limits, "dead_neuron_sparsity")
         found.severity = IssueSeverity.critical if is_dead else None
         yield found
 
@@ -66,10 +72,10 @@ def dead_neurons(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 @dead_neurons.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     sparse, dead = _dead(run, limits)
-    seen = run.layer_matrix("weight_sparsity").seen | run.layer_matrix("is_dead").seen
+    hit, seen = either(run, sparse, dead), seen_of(run, "weight_sparsity", "is_dead")
     for found in dead_neurons.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
-        if not is_sustained(run, sparse | dead, seen, layer):
+        layer = run.place(found.layer)
+        if not is_sustained(run, hit, seen, layer):
             found.suppressed = "it did not last"
         elif category(run, str(found.layer)) == "embedding":
             found.suppressed = "rows of an embedding stay as they are until their symbol is seen"
@@ -78,11 +84,14 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         elif _sparse_by_design(run, layer, limits):
             found.suppressed = "sparse from the start, and it gets a gradient: pruned, or an adapter"
         yield found
-    yield from _shrunk(run, limits, sparse | dead)
+    yield from _shrunk(run, limits, hit)
 
 
 def _shrunk(run: Run, limits: DiagnosticThresholds, dead: Bools) -> Iterator[Finding]:
     """Yield layers whose weights were pulled to zero, as by far too much weight decay."""
+    matrix = run.layer_matrix("weight_norm")
+    if matrix.is_finite and not np.any(matrix.last < limits.shrunk_weights_pct * matrix.highs):
+        return
     norms = values_of(run, "weight_norm").astype(np.float64)
     seen = np.isfinite(norms)
     most = np.fmax.accumulate(np.where(seen, norms, -np.inf), axis=0) if len(run) else norms
@@ -99,12 +108,12 @@ def _shrunk(run: Run, limits: DiagnosticThresholds, dead: Bools) -> Iterator[Fin
             yield found
 
 
+@once
 def _dead(run: Run, limits: DiagnosticThresholds) -> tuple[Bools, Bools]:
-    share, change = values_of(run, "weight_sparsity"), values_of(run, "output_change")
-    constant = (change < limits.frozen_output_change) | raised(run, "has_frozen_output")
-    return share > limits.dead_neuron_sparsity, raised(run, "is_dead") | (
-        constant & (share > limits.dead_layer_sparsity)
-    )
+    dead, unlike = raised(run, "is_dead"), above(run, "weight_sparsity", limits.dead_layer_sparsity)
+    if unlike is not run.nowhere:
+        dead = either(run, dead, _frozen(run, limits) & unlike)
+    return above(run, "weight_sparsity", limits.dead_neuron_sparsity), dead
 
 
 def _sparse_by_design(run: Run, layer: int, limits: DiagnosticThresholds) -> bool:
@@ -149,19 +158,21 @@ def frozen_output(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 @frozen_output.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     frozen = _frozen(run, limits)
-    seen = run.layer_matrix("output_change").seen | run.layer_matrix("has_frozen_output").seen
+    if frozen is run.nowhere:
+        return
+    seen = seen_of(run, "output_change", "has_frozen_output")
     for found in frozen_output.rule(run, limits):
         if category(run, str(found.layer)) == "embedding":
             found.suppressed = "an embedding of positions has the same input in every batch"
-        elif not is_sustained(run, frozen, seen, run.layers.index(str(found.layer))):
+        elif not is_sustained(run, frozen, seen, run.place(found.layer)):
             found.suppressed = "it did not last"
         yield found
 
 
+@once
 def _frozen(run: Run, limits: DiagnosticThresholds) -> Bools:
-    return np.asarray(
-        (values_of(run, "output_change") < limits.frozen_output_change) | raised(run, "has_frozen_output")
-    )
+    still = below(run, "output_change", limits.frozen_output_change)
+    return either(run, still, raised(run, "has_frozen_output"))
 
 
 @check(
@@ -200,9 +211,11 @@ def activation_collapse(run: Run, limits: DiagnosticThresholds) -> Iterator[Find
 @activation_collapse.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     flat = _flat(run, limits)
-    seen = run.layer_matrix("activation_variance").seen | run.layer_matrix("has_low_activation_variance").seen
+    if flat is run.nowhere:
+        return
+    seen = seen_of(run, "activation_variance", "has_low_activation_variance")
     for found in activation_collapse.rule(run, limits):
-        layer = run.layers.index(str(found.layer))
+        layer = run.place(found.layer)
         if not is_sustained(run, flat, seen, layer):
             found.suppressed = "it did not last"
         elif not _collapsed(run, layer, limits):
@@ -210,9 +223,10 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield found
 
 
+@once
 def _flat(run: Run, limits: DiagnosticThresholds) -> Bools:
-    low = values_of(run, "activation_variance") < limits.activation_variance
-    return np.asarray(low | raised(run, "has_low_activation_variance"))
+    low = below(run, "activation_variance", limits.activation_variance)
+    return either(run, low, raised(run, "has_low_activation_variance"))
 
 
 def _collapsed(run: Run, layer: int, limits: DiagnosticThresholds) -> bool:

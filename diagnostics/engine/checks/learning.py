@@ -8,7 +8,7 @@ import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN, doubt, is_at_chance, knew_its_task
 from diagnostics.engine.checks.start import first_steps
-from diagnostics.engine.curves import Floats
+from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -78,15 +78,15 @@ def _learned_nothing(run: Run, limits: DiagnosticThresholds, loss: Floats) -> bo
     """Return whether a second witness stands by: validation, which did not get better either, or a loss of guessing."""
     chance = task_of(run).chance
     validated = max(run.column(name).finite.size for name in ("loss.val.val_loss", ACCURACY))
-    guessing = chance is not None and np.median(loss[-3:]) > (1 - limits.stuck_improvement_pct) * chance
+    guessing = chance is not None and median(loss[-3:]) > (1 - limits.stuck_improvement_pct) * chance
     return bool(guessing or validated >= limits.recovery_epochs)
 
 
 def _no_better(run: Run, limits: DiagnosticThresholds, loss: Floats) -> str | None:
     steps = first_steps(run)
-    start = max(float(loss[0]), float(np.median(steps[:3]))) if np.isfinite(steps[:3]).all() and steps.size else loss[0]
-    learned = float(start - np.median(loss[-3:]))
-    noisy = limits.stuck_improvement_se * float(np.median(doubt(run, slice(0, len(run) // 2))))
+    start = max(float(loss[0]), median(steps[:3])) if np.isfinite(steps[:3]).all() and steps.size else loss[0]
+    learned = float(start - median(loss[-3:]))
+    noisy = limits.stuck_improvement_se * median(doubt(run, slice(0, len(run) // 2)))
     enough = max(noisy, limits.stuck_improvement_pct * abs(float(start)))
     best = float(start - loss.min())
     if learned > enough or best > 2 * enough or knew_its_task(run, limits) or _validation_improves(run, limits):
@@ -97,5 +97,5 @@ def _no_better(run: Run, limits: DiagnosticThresholds, loss: Floats) -> str | No
 def _validation_improves(run: Run, limits: DiagnosticThresholds) -> bool:
     val, accuracy = (run.column(name) for name in ("loss.val.val_loss", "loss.val.val_acc"))
     known, right = val.values[val.finite], accuracy.values[accuracy.finite]
-    falls = known.size >= 2 and known[0] - np.median(known[-3:]) > limits.stuck_improvement_pct * abs(known[0])
-    return bool(falls or (right.size >= 2 and np.median(right[-3:]) - right[0] > limits.chance_margin_pct))
+    falls = known.size >= 2 and known[0] - median(known[-3:]) > limits.stuck_improvement_pct * abs(known[0])
+    return bool(falls or (right.size >= 2 and median(right[-3:]) - right[0] > limits.chance_margin_pct))

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.curves import Floats, Ints, noise, ratio
+from diagnostics.engine.curves import Floats, Ints, median, noise, ratio
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import ACCURACY, game_of, task_of, trained_before
@@ -223,9 +224,9 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
         return f"the run began with a trained model: {told!r} is told of it"
     if at_chance or loss.size < limits.short_history:
         return None
-    learned = float(loss[0] - np.median(loss[-limits.loss_plateau_epochs :]))
+    learned = float(loss[0] - median(loss[-limits.loss_plateau_epochs :]))
     # The first half of a curve may bend so much that its noise cannot be told from it.
-    noisy = limits.stuck_improvement_se * float(np.median(doubt(run, slice(0, len(run) // 2))))
+    noisy = limits.stuck_improvement_se * median(doubt(run, slice(0, len(run) // 2)))
     if learned > max(noisy, limits.stuck_improvement_pct * abs(float(loss[0]))):
         return f"converged: the loss had fallen by {learned:.3g} from {loss[0]:.4g} before it came to rest"
     if knew_its_task(run, limits):
@@ -234,17 +235,19 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
     return None
 
 
+@once
 def is_at_chance(run: Run, limits: DiagnosticThresholds) -> bool:
     """Return whether the validation accuracy ends at that of guessing. A loss that blew up in the first epoch and fell
     back to guessing has come a long way, and learned nothing."""
     accuracy, classes = run.column(ACCURACY), task_of(run).classes
     if classes is None or not accuracy.finite.size:
         return False
-    last = float(np.median(accuracy.values[accuracy.finite[-3:]]))
+    last = median(accuracy.values[accuracy.finite[-3:]])
     # Of ten thousand classes, to be right once in twenty times is a lot.
     return last < min(2.0, 1 + limits.chance_margin_pct * (classes - 1)) / classes
 
 
+@once
 def knew_its_task(run: Run, limits: DiagnosticThresholds) -> bool:
     """Return whether the run began with a trained classifier: its first loss is far below that of guessing."""
     loss = run.column(TRAIN)

@@ -9,6 +9,7 @@ import numpy as np
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.curves import Bools, Ints
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import task_of
@@ -63,6 +64,7 @@ def nan_in_loss(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     )
 
 
+@once
 def _non_finite(run: Run) -> tuple[str, Ints, list[str]]:
     """Return what is wrong in the first epoch, the rows hit, and the columns that say so."""
     names = [name for name in (TRAIN, "loss.train_min", "loss.train_max", "loss.train_std") if name in run.names]

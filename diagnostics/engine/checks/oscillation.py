@@ -8,6 +8,7 @@ import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.checks.validation import VALIDATION
+from diagnostics.engine.curves import median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -53,7 +54,7 @@ def oscillation(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         return
     moves = np.diff(loss)
     turns = np.count_nonzero(moves[1:] * moves[:-1] < 0)
-    size, level = float(np.median(np.abs(moves))), float(np.median(np.abs(loss)))
+    size, level = median(np.abs(moves)), median(np.abs(loss))
     if turns < _FEWEST_TURNS * (moves.size - 1) or size <= max(
         limits.swing_pct * level, limits.oscillation_scale_pct * _scale(run)
     ):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagnostics.engine.curves import Bools, Floats, Ints, ratio, robust_sigma
+from diagnostics.engine.curves import Bools, Floats, Ints, median, ratio, robust_sigma
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -126,7 +127,7 @@ def slow_step(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ```
     """
     times = _step_times(run)
-    usual = float(np.median(times.seconds)) if times.seconds.size else math.nan
+    usual = median(times.seconds) if times.seconds.size else math.nan
     slow = times.seconds > limits.slow_step_ratio * usual
     beyond = float(((times.seconds - usual) * times.counts)[slow].sum()) if slow.any() else 0.0
     whole = float((times.seconds * times.counts).sum())
@@ -150,7 +151,7 @@ def slow_step(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     for found in slow_step.rule(run, limits):
         seconds = _step_times(run).seconds
-        usual, jitter = float(np.median(seconds)), robust_sigma(np.log(seconds))
+        usual, jitter = median(seconds), robust_sigma(np.log(seconds))
         share = float(np.mean(seconds > limits.slow_step_ratio * usual))
         if math.log(limits.slow_step_ratio) <= limits.slow_step_z * jitter:
             found.suppressed = f"steps jitter by {jitter:.0%}, so slow ones are no exception"
@@ -169,6 +170,7 @@ class StepTimes:
     counts: Floats
 
 
+@once
 def _step_times(run: Run) -> StepTimes:
     series = run.steps("seconds_mean")
     size = series.values.size
@@ -256,6 +258,7 @@ class _Change:
     larger_batches: bool
 
 
+@once
 def _change(run: Run, limits: DiagnosticThresholds) -> _Change | None:
     times = _step_times(run)
     blocks, rows, seconds = _blocks(times)
@@ -265,7 +268,7 @@ def _change(run: Run, limits: DiagnosticThresholds) -> _Change | None:
     lasting = max(3, blocks.size // 5)
     if p_value >= limits.fail_slow_p_value or at < lasting or blocks.size - at < lasting:
         return None
-    before, after, end = (float(np.median(part)) for part in (blocks[:at], blocks[at:], blocks[-3:]))
+    before, after, end = (median(part) for part in (blocks[:at], blocks[at:], blocks[-3:]))
     if min(after, end) < before * (1 + limits.fail_slow_pct):
         return None
     logs = np.log(blocks)
@@ -275,7 +278,7 @@ def _change(run: Run, limits: DiagnosticThresholds) -> _Change | None:
         after=after,
         jitter=max(robust_sigma(logs[:at]), robust_sigma(logs[at:])),
         p_value=p_value,
-        block_seconds=float(np.median(seconds)),
+        block_seconds=median(seconds),
         larger_batches=_larger_batches(run, int(rows[at])),
     )
 
@@ -288,7 +291,7 @@ def _blocks(times: StepTimes) -> tuple[Floats, Ints, Floats]:
     else:
         cuts = [part for part in np.array_split(np.arange(times.rows.size), _BLOCKS) if part.size >= 3]
     return (
-        np.array([np.median(times.seconds[cut]) for cut in cuts]),
+        np.array([median(times.seconds[cut]) for cut in cuts]),
         np.array([times.rows[cut[0]] for cut in cuts], np.int64),
         np.array([(times.seconds[cut] * times.counts[cut]).sum() for cut in cuts]),
     )

@@ -9,8 +9,9 @@ import numpy as np
 from diagnostics.engine.architecture import Layer
 from diagnostics.engine.checks.system import has_gpu
 from diagnostics.engine.checks.throughput import DURATION
-from diagnostics.engine.curves import Floats
+from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -20,6 +21,7 @@ RATIO = "profiler.fwd_bwd_ratio"
 _PASS = "profiler.operation_categories.{}_pass.pct_{}"
 
 
+@once
 def compute_shares(run: Run) -> dict[str, float]:
     """Return the mean share (0 to 1) of the compute that each profiled layer takes."""
     matrix = run.profiler_shares
@@ -58,6 +60,9 @@ def profiler_hotspot(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding
     nn.Conv2d(64, 64, kernel_size=3, padding=1, groups=64)  # depthwise, then nn.Conv2d(64, 128, 1)
     ```
     """
+    # No mean is above what no share is above, but for rounding.
+    if run.profiler_shares.highest < 99 * limits.hotspot_pct:
+        return
     for layer, share in compute_shares(run).items():
         if share > limits.hotspot_pct:
             yield Finding(
@@ -130,7 +135,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         times = _shares(run, "backward") / _shares(run, "forward")
     times = times[np.isfinite(times)]
     for found in backward_dominance.rule(run, limits):
-        if not times.size or np.median(times) < limits.backward_normal_ratio:
+        if not times.size or median(times) < limits.backward_normal_ratio:
             found.suppressed = "about twice the forward pass is what a backward pass costs"
         yield found
 
@@ -179,7 +184,7 @@ def fwd_bwd_ratio(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     column = run.column(RATIO)
     for found in fwd_bwd_ratio.rule(run, limits):
-        if np.median(column.values[column.finite]) >= limits.fwd_bwd_ratio:
+        if median(column.values[column.finite]) >= limits.fwd_bwd_ratio:
             found.suppressed = "the other profiled epochs are not like this one"
         yield found
 
@@ -229,7 +234,7 @@ def device_underutilization(run: Run, limits: DiagnosticThresholds) -> Iterator[
 @device_underutilization.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     duration = run.column(DURATION)
-    seconds = float(np.median(duration.values[duration.finite])) if duration.finite.size else np.nan
+    seconds = median(duration.values[duration.finite]) if duration.finite.size else np.nan
     for found in device_underutilization.rule(run, limits):
         if has_gpu(run) is False and seconds < limits.worth_a_gpu_seconds:
             found.suppressed = f"the machine has no GPU, and epochs of {seconds:.3g} s are no reason to get one"

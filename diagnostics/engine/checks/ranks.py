@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.curves import Bools, Floats
+from diagnostics.engine.curves import Bools, Floats, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -130,7 +130,7 @@ def _stragglers(run: Run, limits: DiagnosticThresholds, slow: Bools) -> Iterator
     ranks, counts = np.unique(slowest[rows], return_counts=True)
     worst = int(ranks[np.argmax(counts)])
     rows = rows[slowest[rows] == worst]
-    lag, step = float(np.median(_lag(run)[rows])), float(np.median(run.column(STEP).values[rows]))
+    lag, step = median(_lag(run)[rows]), median(run.column(STEP).values[rows])
     share = lag / step if step > 0 else 1.0
     first = _epoch(run, int(rows[0]))
     yield Finding(

@@ -9,9 +9,10 @@ import numpy as np
 from diagnostics.engine.checks.loss import TRAIN, descent_before, doubt, event_at, knew_its_task
 from diagnostics.engine.checks.spikes import lone_gradient
 from diagnostics.engine.checks.start import blow_up, first_steps
-from diagnostics.engine.curves import Floats, rise_p_value
+from diagnostics.engine.curves import Floats, median, rise_p_value
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import task_of, trained_before
@@ -75,6 +76,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         yield held
 
 
+@once
 def _known(run: Run) -> Floats:
     column = run.column(TRAIN)
     return column.values[column.finite]
@@ -96,11 +98,11 @@ def _thrown(run: Run, limits: DiagnosticThresholds) -> str | None:
     loss = _known(run)
     if loss.size < limits.short_history or first.size < limits.blow_up_steps or not np.isfinite(first[:3]).all():
         return None
-    start, peak = float(np.median(first[:3])), int(np.nanargmax(steps))
+    start, peak = median(first[:3]), int(np.nanargmax(steps))
     kept = limits.blow_up_recovery_pct * start
     before = steps[max(0, peak - 2 * limits.blow_up_steps) : peak]
     before = before[np.isfinite(before)]
-    learned = bool(before.size and np.median(before) < kept) or float(np.median(loss[-3:])) < kept
+    learned = bool(before.size and median(before) < kept) or median(loss[-3:]) < kept
     far = steps[peak] > limits.blow_up_ratio * start and loss.max() > limits.loss_explosion_ratio * start
     if start <= 0 or learned or not far or not np.isfinite(steps[peak]) or knew_its_task(run, limits):
         return None
@@ -111,7 +113,7 @@ def _far_above_chance(run: Run, limits: DiagnosticThresholds) -> str | None:
     chance, loss = task_of(run).chance, _known(run)
     if chance is None or loss.size < 3 or loss.min() <= limits.initial_loss_ratio * chance:
         return None
-    if np.median(loss[-3:]) < limits.far_above_chance_fall_pct * loss[0]:
+    if median(loss[-3:]) < limits.far_above_chance_fall_pct * loss[0]:
         return None
     return f"The training loss stays at {loss.min():.4g} or more, while guessing costs {chance:.3g}"
 
@@ -125,7 +127,7 @@ def _fell_to_chance(run: Run, limits: DiagnosticThresholds) -> str | None:
     if chance is None or loss.size < limits.short_history or not np.isfinite(first).all() or not first.size:
         return None
     far = limits.initial_loss_ratio * chance
-    if first[0] > far or loss[0] <= far or np.median(loss[1:]) <= (1 - limits.stuck_improvement_pct) * chance:
+    if first[0] > far or loss[0] <= far or median(loss[1:]) <= (1 - limits.stuck_improvement_pct) * chance:
         return None
     return f"The first epoch threw the training loss to {loss[0]:.4g}; since then it rests at guessing ({chance:.3g})"
 
@@ -172,8 +174,8 @@ def _swings(run: Run, limits: DiagnosticThresholds) -> str | None:
     # The swings are what is to be judged, so only the batches can say what noise is.
     if not np.isfinite(error):
         return None
-    size, best = float(np.median(np.abs(np.diff(loss)))), float(loss[0] - loss.min())
-    bars = (limits.divergence_rise_se * error, limits.swing_pct * abs(float(np.median(loss))), limits.swing_pct * best)
+    size, best = median(np.abs(np.diff(loss))), float(loss[0] - loss.min())
+    bars = (limits.divergence_rise_se * error, limits.swing_pct * abs(median(loss)), limits.swing_pct * best)
     return f"The training loss swings by {size:.3g} from epoch to epoch" if size > max(bars) else None
 
 
@@ -229,7 +231,7 @@ def learning_rate_too_low(run: Run, limits: DiagnosticThresholds) -> Iterator[Fi
     falls = np.count_nonzero(np.diff(loss) < 0) / (loss.size - 1)
     if 0 < gain < limits.slow_improvement_pct and falls >= limits.slow_steady_pct:
         rate = run.column("learning_rate")
-        at = f" at a learning rate of {np.median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
+        at = f" at a learning rate of {median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
         yield Finding(
             description=f"In {loss.size} epochs the training loss fell steadily{at}, but only by {gain:.2%}, from "
             f"{loss[0]:.4g} to {loss[-1]:.4g}.",
@@ -265,6 +267,7 @@ def _not_slow(run: Run, limits: DiagnosticThresholds) -> str | None:
     return None
 
 
+@once
 def clipped_away(run: Run, limits: DiagnosticThresholds) -> float | None:
     """Return how many times shorter clipping makes the steps, if it cuts nearly all of them to less than a tenth.
 
@@ -276,23 +279,24 @@ def clipped_away(run: Run, limits: DiagnosticThresholds) -> float | None:
     moved = run.layer_matrix("update_ratio").values * run.layer_matrix("weight_norm").values
     total = np.sqrt(np.nansum(np.square(moved, dtype=np.float64), axis=1))
     known = np.isfinite(norm * rate) & (total > 0)
-    if not known.any() or not share.finite.size or np.median(share.values[share.finite]) <= limits.clipped_pct:
+    if not known.any() or not share.finite.size or median(share.values[share.finite]) <= limits.clipped_pct:
         return None
-    cut = float(np.median((norm * rate)[known] / total[known]))
+    cut = median((norm * rate)[known] / total[known])
     return cut if cut > limits.clipped_away_ratio else None
 
 
+@once
 def tiny_updates(run: Run, limits: DiagnosticThresholds) -> Finding | None:
     """Return what says that no step of the run moved anything, None if steps did or the loss fell all the same."""
     moved, loss = run.layer_matrix("update_ratio").values, _known(run)
     known = moved[np.isfinite(moved)]
     if loss.size < limits.short_history or not known.size or not 0 < known.max() < limits.tiny_update_ratio:
         return None
-    fallen = float(loss[0] - np.median(loss[-3:]))
+    fallen = float(loss[0] - median(loss[-3:]))
     if fallen > limits.slow_improvement_pct * abs(float(loss[0])) or knew_its_task(run, limits):
         return None
     rate = run.column("learning_rate")
-    at = f" at a learning rate of {np.median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
+    at = f" at a learning rate of {median(rate.values[rate.finite]):.3g}" if rate.finite.size else ""
     cut = clipped_away(run, limits)
     why = "; nearly every gradient is clipped, so the limit of the clipping decides" if cut is not None else ""
     return Finding(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
-from diagnostics.engine.curves import Floats, Ints
+from diagnostics.engine.curves import Floats, Ints, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.reading import number
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -80,6 +81,7 @@ def learning_rate_schedule(run: Run, limits: DiagnosticThresholds) -> Iterator[F
             yield from look(run, limits, course)
 
 
+@once
 def _course(run: Run) -> _Course:
     rate, loss = run.steps("learning_rate"), run.steps("loss_mean")
     if np.count_nonzero(np.isfinite(rate.values)) > len(run):
@@ -148,7 +150,7 @@ def _loss_rises(run: Run, limits: DiagnosticThresholds) -> bool:
     loss = column.values[column.finite]
     if loss.size < limits.short_history:
         return False
-    lost = float(np.median(loss[-3:]) - loss.min())
+    lost = float(median(loss[-3:]) - loss.min())
     return bool(lost > limits.explosion_descent_pct * float(loss[0] - loss.min()) and lost > 0)
 
 
@@ -162,7 +164,7 @@ def _jump(run: Run, limits: DiagnosticThresholds, course: _Course) -> Iterator[F
         before = before[np.isfinite(before)]
         if at < start or not before.size or not after.size:
             continue
-        level = float(np.median(before))
+        level = median(before)
         scale = max(abs(level), limits.loss_floor_pct * abs(float(loss[np.isfinite(loss)][0])))
         if not np.isfinite(after).all() or float(after.max()) - level > scale:
             epoch = int(run.epochs[course.rows[at]])

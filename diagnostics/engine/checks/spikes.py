@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.curves import Bools, Floats, noise, robust_sigma
+from diagnostics.engine.curves import Bools, Floats, median, noise, robust_sigma
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
@@ -56,7 +56,7 @@ def gradient_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     spikes = _spikes(norms, limits)
     for at in np.flatnonzero(spikes):
         epoch, norm = int(run.epochs[series.rows[at]]), float(norms[at])
-        usual = float(np.median(_before(norms, spikes, int(at), limits)))
+        usual = median(_before(norms, spikes, int(at), limits))
         step = _step(run, int(at), norms.size)
         yield Finding(
             description=f"In epoch {epoch}{'' if step is None else f', at step {step},'} the gradient norm was "
@@ -80,7 +80,7 @@ def lone_gradient(run: Run, limits: DiagnosticThresholds) -> tuple[int, int | No
     at = int(np.flatnonzero(spikes)[0])
     usual, before = _before(norms, spikes, at, limits), loss[max(0, at - limits.gradient_spike_window) : at]
     before = before[np.isfinite(before)]
-    alone = norms[at] > limits.lone_gradient_ratio * np.median(usual)
+    alone = norms[at] > limits.lone_gradient_ratio * median(usual)
     if not alone or not before.size or not loss[at] <= before.max():
         return None
     return int(run.epochs[series.rows[at]]), _step(run, at, norms.size)
@@ -104,7 +104,7 @@ def _spikes(norms: Floats, limits: DiagnosticThresholds) -> Bools:
         usual = _before(norms, spikes, int(at), limits)
         if usual.size < limits.gradient_spike_warm_up // 2:
             continue
-        level = float(np.median(np.log(usual)))
+        level = median(np.log(usual))
         height = float(np.log(norms[at])) - level
         sigma = max(robust_sigma(np.log(usual)), _LEAST_SIGMA)
         spikes[at] = height > max(limits.gradient_spike_z * sigma, float(np.log(limits.gradient_spike_ratio)))
@@ -125,7 +125,7 @@ def _loss_jumps(run: Run, at: int, size: int, limits: DiagnosticThresholds) -> b
     known = before[np.isfinite(before)]
     if not known.size or not np.isfinite(after).all():
         return True
-    return bool(after.max() > limits.blow_up_ratio * abs(float(np.median(known))))
+    return bool(after.max() > limits.blow_up_ratio * abs(median(known)))
 
 
 @check(
@@ -170,7 +170,7 @@ def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     epoch, step = int(run.epochs[series.rows[at]]), _step(run, at, high.size)
     back = np.flatnonzero(mean[at + 1 :] <= level + (high[at] - level) / 20)
     came = f"it came back within {back[0] + 1} more" if back.size else "it did not come back"
-    unit = "steps" if high.size == int(np.nansum(run.column("loss.n_batches").values)) else "buckets of steps"
+    unit = "steps" if high.size == np.trunc(np.nansum(run.column("loss.n_batches").values)) else "buckets of steps"
     epochs = sorted({int(run.epochs[series.rows[spike]]) for spike, _ in spikes})
     yield Finding(
         description=f"In epoch {epoch}{'' if step is None else f', at step {step},'} the loss was {high[at]:.4g}, "
@@ -206,7 +206,7 @@ def _loss_spikes(run: Run, limits: DiagnosticThresholds, high: Floats, mean: Flo
         before = before[np.isfinite(before)]
         if at < calm or before.size < limits.gradient_spike_warm_up // 2:
             continue
-        level = float(np.median(before[-8:]))
+        level = median(before[-8:])
         bar = max(floor, float(first.max()) + limits.loss_spike_start_pct * (float(first.max()) - level))
         jitter = max(noise(before), _LEAST_SIGMA * abs(level))
         if high[at] > bar and high[at] - level > limits.loss_spike_z * jitter:

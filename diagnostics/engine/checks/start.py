@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
-from diagnostics.engine.curves import Floats
+from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import task_of
@@ -18,13 +19,18 @@ from diagnostics.engine.thresholds import DiagnosticThresholds
 STEPS = "steps.loss_mean"
 
 
+@once
 def first_steps(run: Run, series: str = "loss_mean") -> Floats:
     """Return a step series of the first epoch that has one, as logged: NaN and infinity stay."""
     steps = run.steps(series)
-    rows = steps.rows[steps.seen]
-    return steps.values[steps.seen][rows == rows[0]].astype(np.float64) if rows.size else np.zeros(0)
+    if not steps:
+        return np.zeros(0)
+    start = int(np.argmax(steps.seen))
+    first = slice(start, int(np.searchsorted(steps.rows, steps.rows[start], side="right")))
+    return steps.values[first][steps.seen[first]].astype(np.float64)
 
 
+@once
 def blow_up(run: Run, limits: DiagnosticThresholds) -> tuple[float, float] | None:
     """Return first and highest loss of the first epoch if it blew up and the run never got below its start again."""
     steps = first_steps(run)
@@ -38,7 +44,7 @@ def blow_up(run: Run, limits: DiagnosticThresholds) -> tuple[float, float] | Non
     usual = max(known[0], limits.blow_up_chance_ratio * chance / limits.blow_up_ratio) if chance else known[:3].max()
     loss = run.column(TRAIN)
     later = loss.values[loss.finite][1:]
-    end = np.median(known[-max(1, known.size // 4) :]) if not later.size else np.median(later[-3:])
+    end = median(known[-max(1, known.size // 4) :]) if not later.size else median(later[-3:])
     lost = not np.isfinite(loss.values[loss.seen][-1:]).all()
     stuck = lost or end > limits.blow_up_recovery_pct * known[0]
     return (float(known[0]), peak) if peak > limits.blow_up_ratio * usual and stuck else None
@@ -127,7 +133,7 @@ def initial_loss(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     chance, steps = task_of(run).chance, first_steps(run)
     if chance is None or steps.size < limits.blow_up_steps or not np.isfinite(steps[0]):
         return
-    settled = np.median(steps[-max(1, steps.size // 4) :])
+    settled = median(steps[-max(1, steps.size // 4) :])
     if steps[0] > limits.initial_loss_ratio * chance and not settled < chance:
         epoch = int(run.epochs[run.steps("loss_mean").rows[0]])
         first = float(steps[0])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.curves import Floats, noise, ratio, robust_sigma, smooth
+from diagnostics.engine.curves import Floats, median, noise, ratio, robust_sigma, smooth
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -68,7 +68,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         return
     column, seconds = run.column(SPEED), run.column(DURATION)
     speed, known = column.values[column.finite], seconds.values[seconds.finite]
-    quick = bool(known.size and np.median(known) < limits.short_epoch_seconds)
+    quick = bool(known.size and median(known) < limits.short_epoch_seconds)
     sustained = _sustained(speed.size, quick, limits)
     reason = _not_slower(speed, sustained, limits)
     for found in findings:
@@ -92,7 +92,7 @@ def _ends(speed: Floats, sustained: int) -> tuple[float, float]:
     """
     before = speed[:-sustained]
     inner = smooth(before)[1:-1]
-    return float(np.max(speed[-sustained:])), float(np.max(inner) if inner.size else np.median(before))
+    return float(np.max(speed[-sustained:])), float(np.max(inner) if inner.size else median(before))
 
 
 def _end_drop(speed: Floats, sustained: int) -> float:
@@ -139,7 +139,7 @@ def slow_epoch(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     See what else happened in that epoch: checkpoints, evaluation, other jobs, a full disk.
     """
     duration = run.column(DURATION)
-    usual = np.median(duration.values[duration.finite]) if duration.finite.size else np.nan
+    usual = median(duration.values[duration.finite]) if duration.finite.size else np.nan
     times = ratio(duration.values, np.full(len(run), usual))
     for row in np.flatnonzero(times > limits.slow_epoch_ratio):
         epoch, seconds = int(run.epochs[row]), float(duration.values[row])

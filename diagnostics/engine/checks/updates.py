@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.checks.rates import clipped_away, tiny_updates
+from diagnostics.engine.curves import median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -64,7 +65,7 @@ def clipping_fraction(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     column = run.column(CLIPPED)
     later = column.values[column.finite][column.finite.size // 2 :]
-    usual = float(np.median(later)) if later.size else 0.0
+    usual = median(later) if later.size else 0.0
     stalled = clipped_away(run, limits) is not None and tiny_updates(run, limits) is not None
     for found in clipping_fraction.rule(run, limits):
         if usual <= limits.clipped_pct:

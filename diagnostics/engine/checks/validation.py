@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnostics.engine.checks.loss import TRAIN
-from diagnostics.engine.curves import Floats, Ints, noise, rise_p_value, smooth
+from diagnostics.engine.curves import Floats, Ints, median, noise, rise_p_value, smooth
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
@@ -62,6 +63,7 @@ def overfitting(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
         )
 
 
+@once
 def _overfit_rows(run: Run) -> Ints:
     train, val = run.column(TRAIN).values, run.column(VALIDATION).values
     return np.flatnonzero((val[1:] > val[:-1]) & (train[1:] < train[:-1])) + 1
@@ -90,7 +92,7 @@ def _small_rise(val: Floats, limits: DiagnosticThresholds) -> str | None:
 
 def _no_overfitting(train: Floats, val: Floats, best: int, limits: DiagnosticThresholds) -> str | None:
     level = float(smooth(val)[best])
-    rise = float(np.median(val[-3:])) - level
+    rise = median(val[-3:]) - level
     # A share of the best says nothing about a loss that may be zero or negative; what was gained does.
     gained = max(0.0, float(val[0]) - level)
     scale = level if val.min() > 0 else gained
@@ -110,5 +112,5 @@ def _no_overfitting(train: Floats, val: Floats, best: int, limits: DiagnosticThr
 
 def _accuracy_gains(run: Run, rows: Ints, best: int, limits: DiagnosticThresholds) -> bool:
     accuracy = run.column("loss.val.val_acc").values[rows]
-    gain = float(np.median(accuracy[-3:]) - np.median(accuracy[max(0, best - 1) : best + 2]))
+    gain = float(median(accuracy[-3:]) - median(accuracy[max(0, best - 1) : best + 2]))
     return gain > max(limits.overfitting_accuracy_gain, 2 * noise(accuracy[np.isfinite(accuracy)]))

@@ -10,8 +10,9 @@ import numpy as np
 from diagnostics.engine.checks.loss import TRAIN, doubt
 from diagnostics.engine.checks.throughput import DURATION
 from diagnostics.engine.checks.validation import VALIDATION
-from diagnostics.engine.curves import Floats, Ints, noise
+from diagnostics.engine.curves import Floats, Ints, median, noise
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
+from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import game_of
@@ -29,13 +30,15 @@ class _Curve:
     """Standard error of one value."""
 
 
+@once
 def _training(run: Run) -> _Curve:
     column = run.column(TRAIN)
     rows = column.finite
-    margin = float(np.median(doubt(run)[rows])) / np.sqrt(2) if rows.size else 0.0
+    margin = median(doubt(run)[rows]) / np.sqrt(2) if rows.size else 0.0
     return _Curve(TRAIN, column.values[rows], rows, margin)
 
 
+@once
 def _deciding(run: Run) -> _Curve:
     """Return the validation loss if there is one: the training loss may go on falling while nothing is learned."""
     column = run.column(VALIDATION)
@@ -211,7 +214,7 @@ def _surely_wasted(curve: _Curve, limits: DiagnosticThresholds) -> bool:
     after = curve.loss[best + 1 :]
     if curve.name != VALIDATION or after.size < limits.early_stop_sure_epochs:
         return False
-    behind = float(np.median(after[-limits.early_stop_sure_epochs :]) - curve.loss[best])
+    behind = float(median(after[-limits.early_stop_sure_epochs :]) - curve.loss[best])
     # The best of many is a lucky one: what lies after it must be further off than luck explains.
     lucky = limits.early_stop_sure_se * curve.margin
     return behind > max(lucky, limits.early_stop_tolerance_pct * abs(float(curve.loss[best])))

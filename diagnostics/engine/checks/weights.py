@@ -43,6 +43,8 @@ def weight_collapse(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     ```
     """
+    if _all_keep(run, limits):
+        return
     spared = {each.id for each in run.blueprint.layers if each.category in _LEFT_OUT or each.trainable is False}
     at = [index for index, name in enumerate(run.layers) if name not in spared]
     left = {run.layers[index]: share for index in at if (share := _left(run, index)) is not None}
@@ -61,6 +63,16 @@ def weight_collapse(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
         evidence=evidence(["layers.weight_norm"], [], [], limits, "weight_collapse_ratio")
         | {"layers": [name for _, name in gone]},
     )
+
+
+def _all_keep(run: Run, limits: DiagnosticThresholds) -> bool:
+    """Return whether every layer, by its norm in the first epoch and in the last, keeps its weights."""
+    matrix = run.layer_matrix("weight_norm")
+    if not matrix.is_finite:
+        return False
+    begun = matrix.values[0].astype(np.float64)
+    known = begun > 0
+    return not np.any(matrix.last[known] / begun[known] < limits.weight_collapse_ratio)
 
 
 def _left(run: Run, layer: int) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from time import perf_counter, process_time
+from time import perf_counter, thread_time
 
 import torch
 from torch.optim import optimizer as optim
@@ -50,17 +50,17 @@ def convolutional() -> Twin:
 
 
 def ratios(observed: Step, plain: Step, steps: int, block: int = BLOCK) -> tuple[float, float]:
-    """Return observed over plain blocks of steps, by wall time and by the process's CPU time.
+    """Return observed over plain blocks of steps, by wall time and by the CPU time of this thread.
 
     Each is the mean of the pairs of blocks without the tenth at either end: a median would leave out that some blocks
     have a sampled step and others have none. The order changes from pair to pair.
     """
 
     def timed(step: Step) -> tuple[float, float]:
-        wall, cpu = perf_counter(), process_time()
+        wall, cpu = perf_counter(), thread_time()
         for _ in range(block):
             step()
-        return perf_counter() - wall, process_time() - cpu
+        return perf_counter() - wall, thread_time() - cpu
 
     for _ in range(4):
         timed(observed), without_hooks(lambda: timed(plain))

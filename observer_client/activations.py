@@ -10,6 +10,7 @@ import sys
 import weakref
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -78,26 +79,24 @@ class ActivationTap:
         self._nodes: dict[int, str] = {}
         """Layers by the number of the node that their output has in autograd's graph, which is not kept alive."""
         self._handles: list[Any] = []
+        self._is_awake = True
         for layer in layers:
             if (module := layer.module()) is not None:
-                self._handles.append(module.register_forward_hook(Hook(self._layer_hook(layer.name))))
+                self._handles.append(module.register_forward_hook(Hook(partial(self._ran, layer.name))))
         activation_hook = Hook(self._activation_hook)
         for reference in parts.activations:
             if (module := reference()) is not None:
                 self._handles.append(module.register_forward_hook(activation_hook))
 
-    def _layer_hook(self, name: str) -> Any:
-        @harmless
-        def ran(module: object, inputs: Any, output: Any) -> None:
-            if is_compiling():
-                return
-            self._silent.discard(name)
-            if name not in self._kept and self._is_training():
-                began = perf_counter()
-                self._keep(name, inputs, output)
-                self.spent += perf_counter() - began
-
-        return ran
+    @harmless
+    def _ran(self, name: str, module: object, inputs: Any, output: Any) -> None:
+        if not self._is_awake or is_compiling():
+            return
+        self._silent.discard(name)
+        if name not in self._kept and self._is_training():
+            began = perf_counter()
+            self._keep(name, inputs, output)
+            self.spent += perf_counter() - began
 
     def _is_training(self) -> bool:
         torch = _torch()
@@ -137,7 +136,7 @@ class ActivationTap:
     @harmless
     def _activation_hook(self, module: Any, inputs: Any, output: Any) -> None:
         # Nothing is kept of a pass that is not training, so there is nothing to find either.
-        if is_compiling() or not self._makers or not isinstance(inputs, tuple) or not inputs:
+        if not self._makers or is_compiling() or not isinstance(inputs, tuple) or not inputs:
             return
         began = perf_counter()
         given = inputs[0]
@@ -156,11 +155,9 @@ class ActivationTap:
         if tensor.ndim == 2:
             # The ordinary case, in few calls: the training waits for this.
             height, width = tensor.shape
-            if height > samples:
-                tensor = tensor[:: -(-height // samples)]
-            if width > units:
-                tensor = tensor[:, :: -(-width // units)]
-            return tensor.to(_torch().float32, copy=True).unsqueeze(1)
+            if height > samples or width > units:
+                tensor = tensor[:: -(-height // samples), :: -(-width // units)]
+            return tensor.unsqueeze(1).to(_torch().float32, copy=True)
         if tensor.ndim < 2:
             tensor = tensor.reshape(-1, 1)
         if tensor.ndim > 2 and self._channels_second(name, tensor):
@@ -184,6 +181,18 @@ class ActivationTap:
         """Whether layers ran without their hooks, in compiled code: each hook would make it compile again."""
         dynamo = sys.modules.get("torch._dynamo.utils")
         return bool(self._silent and dynamo is not None and dynamo.counters["stats"])
+
+    def rest(self) -> None:
+        """Watch no more until `again`, and leave the hooks where they are."""
+        self._is_awake = False
+        self._makers.clear()
+        self._nodes.clear()
+
+    def again(self, followed: Collection[str], *, with_inputs: bool) -> None:
+        """Watch the next pass, as a new tap would."""
+        self.spent, self.varies, self.followed, self._kept = 0.0, {}, set(), {}
+        self._awaited, self._with_inputs, self._silent = followed, with_inputs, set(self._categories)
+        self._is_awake = True
 
     def leave(self) -> None:
         """Take the hooks away."""

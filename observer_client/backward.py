@@ -27,6 +27,8 @@ _COMPARED = 4096
 class _Watched:
     parameter: weakref.ref[torch.nn.Parameter]
     handle: Any = None
+    was_bare: bool = False
+    """Whether it had no table of hooks."""
     steps: int = 0
     stepped: Any = None
     """Part of the gradient that an optimizer stepped with."""
@@ -48,6 +50,7 @@ class BackwardProbe:
         self._watched = [_Watched(weakref.ref(each)) for each in _few(layers)]
         for each in self._watched:
             if (parameter := each.parameter()) is not None:
+                each.was_bare = parameter._backward_hooks is None
                 each.handle = parameter.register_hook(self._hook(each))
 
     @property
@@ -125,6 +128,15 @@ class BackwardProbe:
         """Take the hooks away."""
         for each in self._watched:
             self._release(each)
+            parameter = each.parameter()
+            if parameter is not None and each.was_bare and not parameter._backward_hooks and not _in_backward():
+                # An empty table of hooks is gone through in each backward pass all the same.
+                parameter._backward_hooks = None
+            each.was_bare = False
+
+
+def _in_backward() -> bool:
+    return bool(_torch()._C._current_graph_task_id() != -1)
 
 
 def _few(layers: Sequence[Layer]) -> Iterable[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -42,6 +43,51 @@ def is_compiled(model: Any) -> bool:
     )
 
 
+class OptimizerHooks:
+    """Calls ``before`` and ``after`` around the steps of all optimizers, while it is hung: each hook makes every one
+    of these steps longer."""
+
+    def __init__(self, before: Callable[..., None], after: Callable[..., None]) -> None:
+        self._before, self._after = before, after
+        self._handles: list[Any] = []
+
+    def hang(self) -> bool:
+        """Begin to listen; return False where that is not possible now."""
+        from torch.optim.optimizer import (  # Who hangs hooks has a model of torch.
+            register_optimizer_step_post_hook,
+            register_optimizer_step_pre_hook,
+        )
+
+        if not self._handles and not is_stepping():
+            self._handles = [
+                register_optimizer_step_pre_hook(self._before),
+                register_optimizer_step_post_hook(self._after),
+            ]
+        return bool(self._handles)
+
+    def rest(self) -> None:
+        """Listen no more until `hang`, if that is possible now."""
+        if self._handles and not is_stepping():
+            self.leave()
+
+    def leave(self) -> None:
+        """Listen no more."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def is_stepping() -> bool:
+    """Say whether an optimizer steps right now: PyTorch goes through the hooks of all optimizers, and these must stay
+    as they are."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "wrapper" and frame.f_globals.get("__name__") == "torch.optim.optimizer":
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
 def tensors(value: Any) -> list[Any]:
     """Return the tensors in what a module takes or returns, in order."""
     if hasattr(value, "is_floating_point") and hasattr(value, "shape"):
@@ -57,7 +103,9 @@ def is_unreadable(tensor: Any) -> bool:
     """Say whether ``tensor`` has no numbers here and now: none at all, spread over processes, or not yet."""
     import torch  # There is a tensor, so it is there.
 
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or hasattr(tensor, "to_local") or tensor.is_meta:
+    # Asked for in vain, an attribute takes longer than all else here; a plain tensor has not got it.
+    is_spread = type(tensor) is not torch.Tensor and hasattr(tensor, "to_local")
+    if is_spread or tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return True
     # Whatever runs while a CUDA graph is captured runs again with it each time.
     return bool(tensor.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from observer_client.extras import Extras, ExtraWatch
 from observer_client.figures import Group
 from observer_client.gradients import GradientTap
 from observer_client.guard import harmless
-from observer_client.hooks import is_compiled, is_compiling
+from observer_client.hooks import OptimizerHooks, is_compiled, is_compiling
 from observer_client.layerstats import Samples, fill_changes
 from observer_client.layout import Bank, Parts, banks, parts_of
 from observer_client.loop import LoopWatch
@@ -38,6 +39,10 @@ PATIENCE = 64
 NEVER = 2**62
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class _Sample:
     """A step that is being sampled."""
@@ -54,6 +59,15 @@ class _Sample:
             if each is not None:
                 each.leave()
 
+    def rest(self) -> ActivationTap | None:
+        """Do the same, but for what can be used again for the next sample: that is returned."""
+        for each in (self.modes, self.attention):
+            if each is not None:
+                each.leave()
+        if self.activations is not None:
+            self.activations.rest()
+        return self.activations
+
 
 class LayerWatch:
     """Samples the first step of each window, and then one in ``every``; 0 says about one in `USUAL_STEPS`, fewer
@@ -66,14 +80,18 @@ class LayerWatch:
     def __init__(self, every: int, extras: Extras | None = None) -> None:
         self.left = NEVER
         """Steps until `turn` is to be called; below zero it is due."""
+        self.catch_up: Callable[[], object] = _nothing
+        """Called before ``left`` is read or set: whoever counts steps may do so in bundles."""
         self._every = every
         self._extras = ExtraWatch(extras or Extras())
         self._model: weakref.ref[torch.nn.Module] | None = None
-        self._hooks: list[Any] = []
+        self._hooks = OptimizerHooks(self._before_step, self._after_step)
         self._parts = Parts()
         self._followed: set[str] = set()
         self._banks: list[Bank] | None = None
         self._sample: _Sample | None = None
+        self._resting: ActivationTap | None = None
+        """What stays in the model from one step to the next where each is sampled."""
         self._samples = Samples(of_the_start=True)
         self._earlier: dict[Any, Group] = {}
         self._spent = 0.0
@@ -93,18 +111,8 @@ class LayerWatch:
     @harmless
     def watch(self, model: torch.nn.Module) -> None:
         """Watch ``model`` from the next step on."""
-        from torch.optim.optimizer import (  # The model is torch's, so it is there.
-            register_optimizer_step_post_hook,
-            register_optimizer_step_pre_hook,
-        )
-
         self._drop()
         self._model, self._bypassed = weakref.ref(model), False
-        if not self._hooks:
-            self._hooks = [
-                register_optimizer_step_pre_hook(self._before_step),
-                register_optimizer_step_post_hook(self._after_step),
-            ]
         self._prints = Fingerprints()
         self._renew(of_the_start=True)
         self._compare()
@@ -131,31 +139,53 @@ class LayerWatch:
         self._arm()
 
     def _arm(self) -> None:
-        first = self._here + 1 if self._loop.validation is not None else min(self._sample_at, self._end_at)
+        awake = self._loop.validation is not None or (self._loop.probe is not None and self._here < PATIENCE)
+        first = self._here + 1 if awake else min(self._sample_at, self._end_at)
         self.left = self._set = max(0, first - self._here - 1)
 
     def _count(self) -> None:
         """Bring ``_here`` up to date."""
+        self.catch_up()
         self._here += self._set - self.left
         self._set = self.left
 
     def _open(self, *, with_activations: bool) -> None:
         model = self._model() if self._model else None
         self._wait(NEVER)
-        if model is None or not self._parts.layers:
+        if model is None:
+            return
+        if not self._hooks.hang():
+            # Whoever calls from within an optimizer's step gets the next sample when that is over.
+            self._wait(1)
+            return
+        if not self._parts.layers:
             return
         began = perf_counter()
         if self._banks is None:
             self._banks = banks(self._parts.layers)
         tap = modes = attention = None
         if with_activations and not self._bypassed:
-            tap = ActivationTap(model, self._parts, self._followed, with_inputs=self._samples.full == 0)
+            tap = self._tap(model)
             modes = ModeTap(model)
             attention = self._extras.attention(model)
         gradients = GradientTap(self._banks, with_updates=self._samples.count == 0)
         self._sample = _Sample(gradients, tap, modes, attention)
         self._wait(1)
         self._spent = perf_counter() - began
+
+    def _tap(self, model: torch.nn.Module) -> ActivationTap:
+        tap, self._resting = self._resting, None
+        with_inputs = self._samples.full == 0
+        if tap is None:
+            return ActivationTap(model, self._parts, self._followed, with_inputs=with_inputs)
+        tap.again(self._followed, with_inputs=with_inputs)
+        return tap
+
+    def _let_go(self, sample: _Sample) -> None:
+        if self._every == 1:
+            self._resting = sample.rest()
+        else:
+            sample.leave()
 
     @harmless
     def _before_step(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
@@ -168,7 +198,7 @@ class LayerWatch:
             return
         try:
             if sample.gradients.before(optimizer):
-                sample.leave()
+                self._let_go(sample)
                 if self._samples.count == 0:
                     self._extras.take_gradients(self._banks or [], optimizer)
         except Exception:
@@ -200,6 +230,7 @@ class LayerWatch:
             self._expect_validation()
         if self._here < self._sample_at:
             self._arm()
+            self._rest()
             return None
         sample = self._sample
         if sample is None:
@@ -214,7 +245,14 @@ class LayerWatch:
         whole = sample.activations is not None
         self._finish()
         self._plan(now, whole)
+        self._rest()
         return norm
+
+    def _rest(self) -> None:
+        """Take the hooks of the optimizers away until the next sample."""
+        # A compiled training would be compiled again.
+        if self._sample is None and self._loop.probe is None and not self._bypassed:
+            self._hooks.rest()
 
     def _expect_validation(self) -> None:
         self._end_at = NEVER
@@ -235,7 +273,7 @@ class LayerWatch:
             return
         began = perf_counter()
         groups: dict[Any, Group] = {}
-        sample.leave()
+        self._let_go(sample)
         if sample.modes is not None and sample.gradients.measured:
             self._loop.note_modes(sample.modes)
         self._extras.take_pass(sample.activations, sample.attention)
@@ -310,6 +348,9 @@ class LayerWatch:
     def _drop(self) -> None:
         if self._sample is not None:
             self._sample.leave()
+        if self._resting is not None:
+            self._resting.leave()
+            self._resting = None
         self._sample = None
         self._wait(NEVER)
 
@@ -318,6 +359,4 @@ class LayerWatch:
         self._drop()
         self._loop.close()
         self._model = None
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        self._hooks.leave()

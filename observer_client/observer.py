@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import itertools
 import os
 import threading
@@ -17,7 +18,7 @@ from observer_client import forks, profiling, runfile, signals, terminating
 from observer_client.config import ObserverConfig
 from observer_client.environment import devices
 from observer_client.epochs import EpochWriter
-from observer_client.guard import harmless, report
+from observer_client.guard import harmless
 from observer_client.logs import CrashWatch, LogTap, crash_line, last_words, log_line
 from observer_client.modelwatch import ModelWatch
 from observer_client.opening import opening
@@ -28,9 +29,10 @@ from observer_client.rates import RateReader
 from observer_client.record import Ending, LogLine
 from observer_client.recording import Recording
 from observer_client.sender import Outcome
-from observer_client.steps import COLLECT_AT, StepBook
+from observer_client.stepping import Stepper, taker
+from observer_client.steps import StepBook
 from observer_client.weak import weakly
-from observer_client.window import snapshot, told
+from observer_client.window import told
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +90,11 @@ class Observer:
         self._epochs = EpochWriter(self.config, self._steps, past)
         self._layers, self._signals = self._epochs.layers, self._epochs.signals
         self._rates = RateReader()
+        self._stepper = Stepper(self._steps, self._layers, self._rates)
+        self._take = taker(self._stepper, self._steps, self._rates)
+        if type(self).step is Observer.step:
+            # Found before the method, whose signature and documentation it has: a call less at every step.
+            self.__dict__["step"] = functools.update_wrapper(self._take, Observer.step)
         self._model = ModelWatch(weakly(self._write))
         self._recording: Recording | None = None
         self._tap: LogTap | None = None
@@ -104,7 +111,7 @@ class Observer:
         if not self._signals.ranks.follows:
             self._recording = Recording(config, opening(past, config, **names), weakly(self._progress), past.folder)
             terminating.join(self)
-        self._live = True
+        self._live = self._stepper.is_open = True
         forks.living.add(self)
         atexit.register(self._exit_hook)
         if config.track_profiler:
@@ -182,37 +189,8 @@ class Observer:
         ``loss`` and ``grad_norm`` are tensors or numbers, ``batch_size`` the samples of the step, ``clipped`` says
         whether the gradient was clipped. ``step`` may be any number: steps are counted here.
         """
-        now = perf_counter()
-        if not self._live:
-            return
-        # This runs at every step: the guard is written out, and nothing is called that can be done without.
-        try:
-            layers, rates, fresh = self._layers, self._rates, self._steps.fresh
-            if lr is not None:
-                lr = told("lr", lr)
-            elif rates.source().param_groups[0]["lr"] is not rates.last:
-                lr = rates.changed()
-            if grad_norm is not None:
-                grad_norm = told("grad_norm", grad_norm)
-            if type(batch_size) is not int and batch_size is not None:
-                batch_size = told("batch_size", batch_size)
-            layers.left -= 1
-            if layers.left < 0:
-                measured = layers.turn(now, loss)
-                self._steps.late = perf_counter()
-                grad_norm = snapshot(measured) if grad_norm is None else grad_norm
-            try:
-                # Read at once: to keep the tensor would be to keep its graph, and `detach` takes longer than `item`.
-                value = loss if type(loss) is float else loss.item() if loss.is_cpu else snapshot(loss)
-            except (AttributeError, RuntimeError):
-                value = snapshot(loss)
-            fresh.append((now, value, batch_size, grad_norm, lr, clipped))
-            if len(fresh) >= COLLECT_AT:
-                self._steps.collect()
-            if extra:
-                raise TypeError(f"step records no {', '.join(extra)}; give epoch metrics to flush")
-        except Exception as error:  # noqa: BLE001
-            report("Observer.step", error)
+        given = {"grad_norm": grad_norm, "lr": lr, "clipped": clipped, **extra}
+        self._take(step, loss, batch_size, **{name: value for name, value in given.items() if value is not None})
 
     @harmless
     def flush(
@@ -278,6 +256,7 @@ class Observer:
             return
         self._end(status, reason)
         self._live = False
+        self._stepper.close()
         self._leave()
         if self._recording is not None:
             self.outcome = self._recording.finish()
@@ -350,6 +329,7 @@ class Observer:
         self._live = False
         self._lock = threading.RLock()
         self._steps.forget_locks()
+        self._stepper.close()
         if self._recording is not None:
             self._recording.spool.forget()
 

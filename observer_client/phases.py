@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +160,8 @@ class PhaseWatch:
         )
         self._forget()
         count = len(self._samples)
-        quick = count == self._quota() and sum(each.whole for each in self._samples) < count * LONG_STEP
+        # The median: a first step that prepares everything makes the others no longer.
+        quick = count == self._quota() and median([each.whole for each in self._samples]) < LONG_STEP
         if quick or count >= MOST_STEPS:
             self.leave()
 

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from observer_client.guard import harmless
+from observer_client.hooks import is_stepping
 
 if TYPE_CHECKING:
     import torch
 
 
-class _Nothing:
-    """Stands for an optimizer where none is known."""
-
-    param_groups: ClassVar[list[dict[str, Any]]] = [{"lr": None}]
+Groups = list[dict[str, Any]]
+_NOTHING: Groups = [{"lr": None}]
+"""Stands for the parameter groups of an optimizer where none is known."""
 
 
 class RateReader:
     """Reads the learning rate of the first parameter group. Keeps neither model nor optimizer alive."""
 
     def __init__(self) -> None:
-        self.source: Callable[[], Any] = _Nothing
-        """Returns the optimizer, or what stands for it: its rate, where it is not ``last``, is for `changed`."""
-        self.last: object = None
+        self.groups = _NOTHING
+        """The parameter groups, of which the first one has the rate."""
         self._optimizer: weakref.ref[torch.optim.Optimizer] | None = None
         self._model: weakref.ref[torch.nn.Module] | None = None
         self._strangers: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
@@ -33,12 +31,15 @@ class RateReader:
     def use(self, optimizer: torch.optim.Optimizer) -> None:
         """Read from ``optimizer`` from now on."""
         self._optimizer = weakref.ref(optimizer, self._gone)
-        if optimizer.param_groups and "lr" in optimizer.param_groups[0]:
-            self.source = self._optimizer
+        self._take(optimizer)
+
+    def _take(self, optimizer: torch.optim.Optimizer) -> None:
+        groups = optimizer.param_groups
+        self.groups = groups if groups and "lr" in groups[0] else _NOTHING
 
     def _gone(self, optimizer: object) -> None:
         if optimizer is self._optimizer:
-            self.source = _Nothing
+            self.groups = _NOTHING
 
     def find(self, model: torch.nn.Module) -> None:
         """Look out for the optimizer that steps parameters of ``model``, unless one is known."""
@@ -55,26 +56,23 @@ class RateReader:
             return
         ours = {id(parameter) for parameter in model.parameters()}
         if any(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
-            # The hook leaves in `changed`: PyTorch goes through its hooks right now.
+            # The hook leaves in `follow`: PyTorch goes through its hooks right now.
             self.use(optimizer)
         else:
             self._strangers.add(optimizer)
 
-    def changed(self) -> float | None:
-        """Return the rate when it is another one than at the last call."""
-        if self._hook is not None:
+    def follow(self) -> None:
+        """Look whether the optimizer has other groups, as one has that loaded a checkpoint."""
+        if self._hook is not None and self._optimizer is not None and not is_stepping():
             self.close()
-        rate = self.source().param_groups[0]["lr"]
-        # A rate in a tensor may live on a device: it is read by `current`, where waiting is allowed.
-        if rate is self.last or type(rate) is not float:
-            return None
-        self.last = rate
-        return rate
+        optimizer = self._optimizer() if self._optimizer else None
+        if optimizer is not None and optimizer.param_groups is not self.groups:
+            self._take(optimizer)
 
     def current(self) -> float | None:
         """Return the rate. May wait for a device."""
-        self.last = None
-        rate = self.source().param_groups[0]["lr"]
+        self.follow()
+        rate = self.groups[0]["lr"]
         return None if rate is None else float(rate)
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ _DYNAMICS: list[Row] = [
     ("schedule stepped once an epoch", mistuned.advanced_per_epoch(breaks.one_cycle), at.boards_judge),
     ("slow divergence", mistuned.scheduled(breaks.growing), at.beats_slices),
     ("slow divergence", in_turn(mistuned.scheduled(breaks.growing), fronts.five_lines), at.topics_gaze),
-    ("oscillation", mistuned.plain_sgd(0.4, 0.95), at.hastie_highway),
+    ("oscillation", mistuned.plain_sgd(0.3, 0.95), at.hastie_highway),
     ("everything clipped away", mistuned.clipped_at(5e-4, 0.02), at.clips_film),
     ("over-regularized", in_turn(mistuned.penalized(0.03), fronts.watched), at.chords_listener),
     ("batch of two", in_turn(changed(batch_size=2, epochs=2), mistuned.rate_of(6e-3)), at.clips_film),

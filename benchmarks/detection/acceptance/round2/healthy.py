@@ -32,7 +32,6 @@ _KINDS: list[tuple[str, Twist, Builder]] = [
     ("highway", ordinary, at.hastie_highway),
     ("sprites, SGD", ordinary, at.invaders_sights),
     ("linear, hinge", fronts.five_lines, at.invaders_hinge),
-    ("quantized codes", fronts.five_lines, at.invaders_quantized),
     ("two views, no negatives", ordinary, at.invaders_twins),
     ("several tasks, loss below zero", ordinary, at.discs_several),
     ("tiny BERT, Trainer", adapters.trainer, at.chapters_bert),

@@ -92,7 +92,7 @@ def tiles_generator(seed: int) -> Setup:
     generator = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
     train = TensorDataset(torch.randn(len(points[0]), 8), points[0].tensors[0])
     return Setup(
-        model=generator, train=train, val=None, criterion=functional.mse_loss, rate=1e-3, epochs=15,
+        model=generator, train=train, val=None, criterion=functional.mse_loss, rate=4e-4, epochs=20,
         told={"loss": "hinge", "task": "gan"}, loop=_duel,
     )  # fmt: skip
 

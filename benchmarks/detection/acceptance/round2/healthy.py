@@ -14,6 +14,7 @@ from benchmarks.detection.training import Twist
 from benchmarks.detection.variations import changed, in_turn, ordinary, scaled
 from benchmarks.detection.workloads import Builder
 
+# There are few positions of `boards_judge`: who says that its validation data were trained on is right.
 _KINDS: list[tuple[str, Twist, Builder]] = [
     ("text by convolutions", fronts.five_lines, at.topics_gaze),
     ("state spaces", ordinary, at.reference_spaces),

@@ -51,10 +51,6 @@ def grouped_rates(setup: Setup) -> None:
     setup.optimizer = build
 
 
-def polynomial(optimizer: Any, steps: int) -> Any:
-    return lr_scheduler.PolynomialLR(optimizer, steps, power=2.0)
-
-
 def exponential(optimizer: Any, steps: int) -> Any:
     return lr_scheduler.ExponentialLR(optimizer, 0.03 ** (1 / steps))
 
@@ -217,13 +213,6 @@ def balanced(setup: Setup) -> None:
     """Rare positives count eleven times."""
     setup.criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(11.0))
     setup.told |= {"pos_weight": 11.0}
-
-
-def few_samples_wide(setup: Setup) -> None:
-    """A network with far more weights than samples that does not overfit: it stops early and decays."""
-    x, y = setup.train.tensors
-    setup.train = TensorDataset(x[:200], y[:200])
-    setup.batch_size, setup.epochs = 20, max(5, setup.epochs // 2)
 
 
 def long_windows(setup: Setup) -> None:

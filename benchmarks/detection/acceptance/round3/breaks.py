@@ -18,11 +18,6 @@ MEMORY = (
 )
 
 
-def floor_zero(done: float) -> float:
-    """A linear decay over a quarter of the run: its end was given in epochs of another data set."""
-    return max(0.0, 1 - 4 * done)
-
-
 def too_steep(done: float) -> float:
     """``gamma`` once a step where it was meant once an epoch."""
     return math.exp(-80 * done)
@@ -94,9 +89,3 @@ def both_offset(setup: Setup) -> None:
     for part in (setup.train, setup.val):
         if part is not None:
             part.tensors = (offset_column(part.tensors[0]), offset_column(part.tensors[1]))
-
-
-def softened(setup: Setup) -> None:
-    """Probabilities go into the cross-entropy, and the accuracy is not hurt."""
-    inner = setup.criterion
-    setup.criterion = lambda output, y: inner(output.softmax(1), y)

@@ -19,16 +19,12 @@ Row = tuple[str, Twist, Builder]
 _DYNAMICS: list[Row] = [
     ("learning rate too high", in_turn(mistuned.rate_of(0.15), fronts.watched), at.gaps_filler),
     ("learning rate too high", in_turn(mistuned.rate_of(0.3), adapters.lightning), at.chirps_raw),
-    ("learning rate too high", mistuned.rate_of(0.2), at.circuits_columns),
     ("learning rate jumps", mistuned.rate_changes(50, 0.6), at.morse_operator),
     ("learning rate jumps", in_turn(mistuned.rate_changes(80, 0.4), fronts.five_lines), at.sensors_bottleneck),
     ("learning rate too low", in_turn(mistuned.rate_of(2e-6), fronts.five_lines), at.chirps_raw),
-    ("learning rate too low", in_turn(mistuned.rate_of(5e-6), adapters.trainer), at.gaps_filler),
     ("learning rate stuck at zero", mistuned.scheduled(breaks.too_steep), at.morse_operator),
-    ("learning rate stuck at zero", in_turn(mistuned.scheduled(breaks.floor_zero), adapters.lightning), at.gaps_filler),
     ("schedule stepped once an epoch", mistuned.advanced_per_epoch(breaks.warm_up), at.chirps_raw),
     ("slow divergence", mistuned.scheduled(breaks.rising), at.circuits_columns),
-    ("slow divergence", in_turn(mistuned.scheduled(breaks.rising), fronts.watched), at.chirps_raw),
     ("oscillation", in_turn(mistuned.plain_sgd(1.0, 0.9), fronts.five_lines), at.chirps_raw),
     ("everything clipped away", mistuned.clipped_at(1e-3, 0.01), at.morse_operator),
     ("over-regularized", mistuned.decayed_by(40.0), at.medians_attention),
@@ -36,7 +32,7 @@ _DYNAMICS: list[Row] = [
     ("overfitting", in_turn(mistuned.few_samples(60, 60, 12), fronts.watched), at.chirps_raw),
     ("overfitting", mistuned.few_samples(80, 60, 16), at.heaps_strategist),
     ("overfitting", in_turn(changed(epochs=40), fronts.five_lines), at.words_skipgram),
-    ("labels partly wrong", mistuned.wrong_labels(0.3, 40), at.chirps_raw),
+    ("labels partly wrong", mistuned.wrong_labels(0.3, 20), at.chirps_raw),
     ("labels shuffled", in_turn(mistuned.misaligned(30), fronts.watched), at.heaps_strategist),
 ]
 
@@ -53,7 +49,6 @@ _LAYERS: list[Row] = [
         at.joints_hourglass,
     ),
     ("accidental freeze", miswired.frozen(("encoder",)), at.circuits_columns),
-    ("accidental freeze", in_turn(miswired.frozen(("inner",)), adapters.lightning), at.joints_hourglass),
     ("oversized linear layer", breaks.oversized_head, at.chirps_raw),
     ("convolutions without pooling", breaks.pictures_unpooled, at.tokens_dust),
 ]
@@ -70,7 +65,6 @@ _CODE: list[Row] = [
     ),
     ("layer missing from the optimizer", miswired.not_optimized(("outcome",)), at.heaps_strategist),
     ("softmax before cross-entropy", in_turn(miswired.softmax_in("13", 1), fronts.watched), at.chirps_raw),
-    ("softmax before cross-entropy", in_turn(breaks.softened, fronts.five_lines), at.gaps_filler),
     ("sign of the loss wrong", miswired.negated, at.bounces_foresight),
     ("sign of the loss wrong", in_turn(miswired.negated, fronts.watched), at.ages_thresholds),
     (
@@ -88,7 +82,6 @@ _CODE: list[Row] = [
 
 _DATA: list[Row] = [
     ("all labels masked", in_turn(misfed.labels_masked(0.0), fronts.watched), at.gaps_filler),
-    ("all labels masked", misfed.labels_masked(0.6), at.chirps_raw),
     ("one wild batch", misfed.batch_spoiled(0.5, lambda x: x * 100), at.chirps_raw),
     (
         "one wild batch",
@@ -105,7 +98,6 @@ _DATA: list[Row] = [
         in_turn(misfed.batch_spoiled(0.7, misfed.nan_rows(2)), adapters.lightning),
         at.circuits_columns,
     ),
-    ("inputs not normalized", misfed.inputs_as(lambda x: 100 + 60 * x), at.joints_hourglass),
     ("inputs not normalized", in_turn(breaks.both_offset, fronts.watched), at.sensors_bottleneck),
     ("one class ignored", in_turn(misfed.class_left(2, 0.04), adapters.lightning), at.chirps_raw),
     ("validation data in training", in_turn(misfed.leaked(0.5), fronts.watched), at.heaps_strategist),

@@ -29,18 +29,6 @@ def nadam(weights: Any, rate: float) -> Optimizer:
     return torch.optim.NAdam(weights, rate, weight_decay=0.05, decoupled_weight_decay=True)
 
 
-def radam(weights: Any, rate: float) -> Optimizer:
-    return torch.optim.RAdam(weights, rate)
-
-
-def adadelta(weights: Any, rate: float) -> Optimizer:
-    return torch.optim.Adadelta(weights, rate)
-
-
-def amsgrad(weights: Any, rate: float) -> Optimizer:
-    return torch.optim.Adam(weights, rate, amsgrad=True, betas=(0.8, 0.99))
-
-
 class Slow(torch.optim.AdamW):
     """Looks ahead: every fifth step half way back to where the last five began (Zhang et al. 2019)."""
 
@@ -113,24 +101,6 @@ def value_clipped(setup: Setup) -> None:
         return lr_scheduler.ConstantLR(optimizer, 1.0)
 
     setup.schedule = clip
-
-
-def noisy_gradients(setup: Setup) -> None:
-    """A little noise on every gradient, less with time (Neelakantan et al. 2015)."""
-
-    def shake(optimizer: Optimizer, steps: int) -> Any:
-        done = [0]
-
-        def add(each: Optimizer, *_: Any) -> None:
-            done[0] += 1
-            for weight in _weights(each):
-                if weight.grad is not None:
-                    weight.grad += 0.01 / (1 + done[0]) ** 0.275 * torch.randn_like(weight)
-
-        optimizer.register_step_pre_hook(add)
-        return lr_scheduler.ConstantLR(optimizer, 1.0)
-
-    setup.schedule = shake
 
 
 def attacked(setup: Setup) -> None:

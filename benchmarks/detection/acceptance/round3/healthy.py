@@ -55,7 +55,6 @@ _KINDS: list[tuple[str, Twist, Builder]] = [
     ("harder half counts", vary.hard_ones, at.chirps_raw),
     ("target in units", in_turn(vary.in_units, fronts.five_lines), at.sensors_bottleneck),
     ("resumed at a third", in_turn(vary.learned_before(0.3, 6), fronts.watched), at.heaps_strategist),
-    ("task changes", in_turn(vary.new_task, fronts.five_lines), at.chirps_raw),
     ("length grows", vary.growing_length, at.chirps_raw),
     ("rarely validated", vary.validated_rarely(4), at.friends_ties),
     ("one pass in windows", vary.windowed(8), at.circuits_columns),

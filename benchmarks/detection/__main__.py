@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.detection import peers, tables
 from benchmarks.detection.judging import PROFILES, Verdict, judge
-from benchmarks.detection.running import Trained, default_workers, jobs, train_all
+from benchmarks.detection.running import ROUNDS, Trained, default_workers, jobs, train_all
 from benchmarks.detection.scenario import Part
 
 PARTS = {"own": [Part.tuning, Part.held_out], "all": list(Part)}
@@ -18,7 +18,7 @@ PARTS = {"own": [Part.tuning, Part.held_out], "all": list(Part)}
 def main() -> None:
     chosen = _arguments()
     parts = PARTS.get(chosen.part) or [Part(chosen.part)]
-    wanted = jobs(parts, chosen.seeds, chosen.only)
+    wanted = jobs(parts, chosen.seeds, chosen.only, [chosen.round] if chosen.round else ROUNDS)
     if not wanted:
         named = f" with {chosen.only!r} in its name" if chosen.only else ""
         raise SystemExit(
@@ -57,6 +57,7 @@ def _page(part: Part, judged: dict[str, list[Verdict]], trained: list[Trained]) 
 def _arguments() -> argparse.Namespace:
     options = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
     options.add_argument("--part", choices=[*Part, *PARTS], default="own")
+    options.add_argument("--round", type=int, choices=ROUNDS, help="one round of the acceptance part (all)")
     options.add_argument("--seeds", type=int, default=2, metavar="N", help="runs of each scenario (%(default)s)")
     options.add_argument("--only", default="", metavar="NAME", help="scenarios with NAME in 'kind/workload'")
     options.add_argument("--jobs", type=int, default=default_workers(), metavar="N", help="trainings at a time")

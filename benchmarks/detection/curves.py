@@ -11,19 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection.running import Trained, default_workers, jobs, train_all
+from benchmarks.detection.running import ROUNDS, Trained, default_workers, jobs, train_all
 from benchmarks.detection.scenario import Part
 
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.detection.curves", description=__doc__)
     options.add_argument("--part", choices=[*Part], default=Part.acceptance)
+    options.add_argument("--round", type=int, choices=ROUNDS)
     options.add_argument("--seeds", type=int, default=1, metavar="N")
     options.add_argument("--only", default="", metavar="NAME")
     options.add_argument("--jobs", type=int, default=default_workers(), metavar="N")
     options.add_argument("--cache", type=Path, default=Path(".detection"), metavar="DIR")
     chosen = options.parse_args()
-    wanted = jobs([Part(chosen.part)], chosen.seeds, chosen.only)
+    wanted = jobs([Part(chosen.part)], chosen.seeds, chosen.only, [chosen.round] if chosen.round else ROUNDS)
     place = {job: number for number, job in enumerate(wanted)}
     for each in sorted(train_all(wanted, chosen.cache, chosen.jobs), key=lambda each: place[each.job]):
         print("\n".join(_lines(each)))

@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,12 +29,14 @@ from benchmarks.detection.acceptance import SCENARIOS as ACCEPTANCE
 from benchmarks.detection.acceptance import data as acceptance_data
 from benchmarks.detection.acceptance import models as acceptance_models
 from benchmarks.detection.acceptance import sequences as acceptance_sequences
+from benchmarks.detection.acceptance import text
 from benchmarks.detection.faults import FAULTS
 from benchmarks.detection.healthy import HEALTHY
 from benchmarks.detection.scenario import Part, Scenario
-from observer_client import Observer, ObserverConfig
+from observer_client import ObserverConfig
 
 SCENARIOS = {(each.part, each.name): each for each in (*HEALTHY, *FAULTS, *ACCEPTANCE)}
+ROUNDS = sorted({each.round for each in SCENARIOS.values()})
 FIRST_SEEDS = {Part.tuning: 0, Part.held_out: 1000, Part.acceptance: 2000}
 """Where the seeds of each part begin."""
 
@@ -61,9 +63,9 @@ class Trained:
     at_fault: frozenset[str]
 
 
-def jobs(parts: Sequence[Part], seeds: int, only: str = "") -> list[Job]:
+def jobs(parts: Sequence[Part], seeds: int, only: str = "", rounds: Container[int] = ROUNDS) -> list[Job]:
     """Return what is to be trained; ``only`` is a part of a scenario's name."""
-    found = [each for each in SCENARIOS.values() if each.part in parts and only in each.name]
+    found = [each for each in SCENARIOS.values() if each.part in parts and each.round in rounds and only in each.name]
     return [Job(each.part, each.name, FIRST_SEEDS[each.part] + seed) for each in found for seed in range(seeds)]
 
 
@@ -116,7 +118,7 @@ def _train(job: Job, path: Path) -> None:
     job.scenario.twist(setup)
     draft = path.with_suffix(".draft")
     with tempfile.TemporaryDirectory() as folder:
-        observer = Observer(run_name="run", config=ObserverConfig(mode="offline", directory=folder, quiet=True))
+        observer = setup.observed(ObserverConfig(mode="offline", directory=folder, quiet=True))
         try:
             with observer:
                 training.train(setup, observer)
@@ -147,17 +149,23 @@ def _touch() -> None:
 
 def _file_name(job: Job) -> str:
     readable = re.sub(r"[^a-z0-9]+", "-", f"{job.part}-{job.name}".lower())
-    sources = (_surroundings(job.part), _source_of(job.scenario.twist), _source_of(job.scenario.workload))
+    sources = (
+        _surroundings(job.part, job.scenario.round),
+        _source_of(job.scenario.twist),
+        _source_of(job.scenario.workload),
+    )
     text = "\n".join(sources)
     return f"{readable}-{job.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
 
 @cache
-def _surroundings(part: Part) -> str:
+def _surroundings(part: Part, of_round: int) -> str:
     """Return the source of all that shapes a run of ``part`` beside its twist."""
     modules = [data, models, ranks, training, workloads]
     if part == Part.acceptance:
-        modules += [acceptance_data, acceptance_models, acceptance_sequences]
+        modules += [acceptance_data, acceptance_models, acceptance_sequences] if of_round == 1 else [text]
+        shared = (f".round{of_round}.data", f".round{of_round}.models")
+        modules += [each for name, each in sorted(sys.modules.items()) if name.endswith(shared)]
     client = sorted(Path(observer_client.__file__).parent.glob("*.py"))
     return "\n".join((torch.__version__, *map(inspect.getsource, modules), *(each.read_text() for each in client)))
 

@@ -32,6 +32,8 @@ class Scenario:
     twist: Twist
     names: frozenset[str] = frozenset()
     signs: frozenset[str] = frozenset()
+    round: int = 1
+    """The acceptance part has several; each was judged before the next one was mended for."""
 
     @property
     def healthy(self) -> bool:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from observer_client import Observer
+from observer_client import Observer, ObserverConfig
 
 PROFILED_EPOCHS = 3
 """The profiler costs as much as many steps of networks this small, and sees the same in every epoch."""
@@ -69,6 +69,7 @@ class Setup:
     clears_gradients: Callable[[int], bool] = lambda step: True
     flush_every: int | None = None
     """Steps between two flushes, where an epoch is too long a window."""
+    observed: Callable[[ObserverConfig], Observer] = lambda config: Observer(run_name="run", config=config)
     loop: Callable[[Setup, Observer], None] | None = None
     """What trains instead of the common loop, where one loss and one optimizer are not enough."""
     at_fault: frozenset[str] = frozenset()

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from benchmarks.detection import anomaly_area, injections, judging, peers, running, tables, workloads
+from benchmarks.detection.acceptance import SCENARIOS as ACCEPTANCE
 from benchmarks.detection.faults import FAULTS
 from benchmarks.detection.figures import Share, Summary
 from benchmarks.detection.healthy import HEALTHY
 from benchmarks.detection.judging import Verdict, can_detect, can_name, judge
-from benchmarks.detection.running import SCENARIOS, Job, jobs, train_all
+from benchmarks.detection.running import ROUNDS, SCENARIOS, Job, jobs, train_all
 from benchmarks.detection.scenario import Part
 from diagnostics.engine import CHECKS, IssueCategory, IssueData, IssueSeverity, Run, diagnose
 
@@ -42,15 +43,26 @@ def test_every_kind_is_tuned_on_and_every_fault_held_out():
     assert all(Part.held_out in parts[each.kind] for each in FAULTS)
 
 
-def test_acceptance_has_every_fault_and_many_healthy_kinds_that_nothing_was_tuned_on():
-    wanted = [each for each in SCENARIOS.values() if each.part == Part.acceptance]
+@pytest.mark.parametrize("number", ROUNDS, ids="round {}".format)
+def test_each_round_of_acceptance_has_every_fault_and_many_healthy_kinds_that_nothing_was_tuned_on(number):
+    wanted = [each for each in SCENARIOS.values() if each.part == Part.acceptance and each.round == number]
     assert {each.kind for each in wanted if not each.healthy} == {each.kind for each in FAULTS}
     assert len({each.kind for each in wanted if each.healthy}) >= 40
 
 
-def test_the_parts_share_no_workload():
-    used = [{each.workload for each in SCENARIOS.values() if each.part == part} for part in Part]
-    assert sum(map(len, used)) == len(set().union(*used))
+def test_the_rounds_of_a_part_share_no_workload():
+    used = {(each.part, each.round, each.workload) for each in SCENARIOS.values()}
+    assert len(used) == len({workload for _, _, workload in used})
+
+
+def test_no_scenario_hides_another():
+    assert len(SCENARIOS) == len((*HEALTHY, *FAULTS, *ACCEPTANCE))
+
+
+@pytest.mark.parametrize("number", ROUNDS, ids="round {}".format)
+def test_picks_one_round(number):
+    picked = jobs([Part.acceptance], 1, "", [number])
+    assert {job.scenario.round for job in picked} == {number}
 
 
 def test_the_parts_share_no_seed():

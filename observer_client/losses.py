@@ -26,13 +26,15 @@ def takes_targets(model: Any) -> bool:
 def loss_of(output: Any, y: Any, criterion: Callable[[Any, Any], Any] | None) -> tuple[Any, Any]:
     """Return ``(logits, loss)`` of a model's output.
 
-    The criterion decides when there is one, then the model's own loss: ``(logits, loss)``, ``(loss, logits)`` or an
-    attribute or key ``loss``. Otherwise it is cross-entropy for integer targets, mean squared error for floating ones.
+    The criterion decides when there is one. If the model returns a number beside its tensor, torch's own criteria get
+    the tensor, and a function of the user's gets all of it, as in a loop without the profiler. Then comes the model's
+    own loss: ``(logits, loss)``, ``(loss, logits)`` or an attribute or key ``loss``. Otherwise it is cross-entropy for
+    integer targets, mean squared error for floating ones.
     Raises TypeError when neither fits and ValueError when targets do not fit the logits.
     """
     logits, own = _parts(output)
     if criterion is not None:
-        return logits, criterion(logits, y)
+        return logits, criterion(output if _is_scalar(own) and not _is_torchs(criterion) else logits, y)
     if own is not None:
         return logits, own
     return logits, _default(logits, y)
@@ -50,6 +52,11 @@ def _parts(output: Any) -> tuple[Any, Any]:
         if _is_scalar(first):
             return second, first
     return output, None
+
+
+def _is_torchs(criterion: Callable[[Any, Any], Any]) -> bool:
+    home = criterion if inspect.isfunction(criterion) else type(criterion)
+    return str(home.__module__).startswith("torch.")
 
 
 def _is_scalar(value: Any) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.rule import Rule
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -111,7 +112,7 @@ def _issue(issue: Mapping[str, Any]) -> RenderableType:
     if issue.get("suggestion"):
         parts.append(_labelled("advice", clean(issue["suggestion"]).strip()))
     if issue.get("fix"):
-        parts.append(_labelled("fix", clean(issue["fix"]).strip()))
+        parts.append(_Code("fix", clean(issue["fix"]).strip()))
     if issue.get("caused_by"):
         parts.append(_labelled("cause", f"follows from {one_line(issue['caused_by'], 60)}"))
     return Group(*parts)
@@ -171,6 +172,20 @@ def _each_skipped(sheet: Sheet) -> Iterator[RenderableType]:
         yield Text("\n  Not looked at", style="bold")
     for missing, ids in groups.items():
         yield _indented(Text.assemble((", ".join(ids), ""), (f"  needs {', '.join(missing)}", "dim")), 4)
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A snippet that keeps its lines, however long: what is wrapped cannot be copied."""
+
+    label: str
+    code: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for at, line in enumerate(self.code.splitlines()):
+            yield Segment(f"    {self.label if at == 0 else '':9}", console.get_style("dim"))
+            yield Segment(line)
+            yield Segment.line()
 
 
 def _labelled(label: str, text: str) -> RenderableType:

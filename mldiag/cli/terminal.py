@@ -28,6 +28,7 @@ def console() -> Console:
 def show(found: Console, content: RenderableType) -> None:
     """Print ``content`` without the blanks that fill its lines up."""
     with found.capture() as captured:
-        found.print(content)
+        # What fits is laid out already; code is longer on purpose.
+        found.print(content, crop=False)
     sys.stdout.write(_FILL.sub("", captured.get()))
     sys.stdout.flush()

@@ -3,7 +3,7 @@
 It learns from the healthy runs of the tuning part of `benchmarks.detection`, trained here if they are not there yet,
 and never sees the held-out part. Beside it stand other detectors of scikit-learn on the same figures, each by the area
 under the ROC curve of healthy against faulty runs: a run counts by its most unusual epoch, and a healthy one is judged
-by a detector that did not know its kind.
+by a detector that knew no run of its workload, however it was varied.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ def figures_of(run: Trained) -> Floats:
     return table[np.isfinite(table).any(axis=1)]
 
 
-def area(detector: Detector, healthy: Sequence[Floats], kinds: Sequence[str], faulty: Sequence[Floats]) -> float:
-    """Return the area under the ROC curve, healthy runs judged by detectors that did not know their kind."""
+def area(detector: Detector, healthy: Sequence[Floats], workloads: Sequence[str], faulty: Sequence[Floats]) -> float:
+    """Return the area under the ROC curve, healthy runs judged by detectors that knew no run of their workload."""
     sound, broken = np.zeros(len(healthy)), np.zeros(len(faulty))
-    folds = list(GroupKFold(5).split(healthy, groups=kinds))
+    folds = list(GroupKFold(5).split(healthy, groups=workloads))
     for known, strange in folds:
         rows = np.concatenate([healthy[at] for at in known])
         used = np.isfinite(rows).mean(axis=0) >= 0.3
@@ -108,14 +108,14 @@ def main() -> None:
     trained = list(train_all(jobs([Part.tuning], chosen.seeds), chosen.cache, default_workers()))
     trained = sorted(trained, key=lambda each: (each.job.name, each.job.seed))
     tables = [(each.job.scenario, table) for each in trained if len(table := figures_of(each))]
-    healthy = [(scenario.kind, table) for scenario, table in tables if scenario.healthy]
-    kinds, sound = [kind for kind, _ in healthy], [table for _, table in healthy]
+    healthy = [(scenario.workload.__name__, table) for scenario, table in tables if scenario.healthy]
+    workloads, sound = [workload for workload, _ in healthy], [table for _, table in healthy]
     faulty = [table for scenario, table in tables if not scenario.healthy]
     print(f"{len(sound)} healthy runs, {len(faulty)} faulty ones.\n\n| detector | area under ROC |\n| --- | ---: |")
     for name, detector in DETECTORS.items():
-        print(f"| {name} | {area(detector, sound, kinds, faulty):.3f} |")
+        print(f"| {name} | {area(detector, sound, workloads, faulty):.3f} |")
     if chosen.write:
-        model = learn(sound, kinds, name="generic", version=anomaly.FORMAT)
+        model = learn(sound, workloads, name="generic", version=anomaly.FORMAT)
         TARGET.write_text(json.dumps(model.as_dict(), separators=(",", ":")) + "\n")
         print(f"\n{TARGET.name}: {model.sessions} runs, {model.epochs} epochs, {len(model.features)} figures")
 

@@ -135,8 +135,8 @@ DATA: list[Row] = [
     (
         "NaN in one batch",
         inject.nan_batch,
-        "nan-in-loss inf-gradients",
-        "input-scale",
+        "nan-in-loss inf-gradients input-scale",
+        "",
         (at.digits_mlp, at.diabetes_mlp),
         (at.waves_conv, at.friedman_nll),
     ),

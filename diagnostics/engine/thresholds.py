@@ -33,6 +33,7 @@ class DiagnosticThresholds:
         0.5, "ratio", "Standard deviation of the batch losses over their mean, within one epoch."
     )
     smooth_batches_pct: float = share(0.05, "Spread of the batch losses over their mean that is hardly any noise.")
+    tiny_batch: int = count(4, "samples", "Samples of a batch whose gradient is mostly noise.")
     few_steps: int = count(10, "steps", "Steps of an epoch whose batches are a large part of the data.")
     gradient_instability_ratio: float = limit(20.0, "ratio", "Largest batch loss over the mean of its epoch.")
 
@@ -49,6 +50,7 @@ class DiagnosticThresholds:
     blow_up_chance_ratio: float = limit(
         1.5, "ratio", "Largest loss of the first epoch over that of guessing, where the number of classes is known."
     )
+    slow_return_pct: float = share(0.25, "Part of the run that a loss thrown up at its start may stay above it.")
     blow_up_recovery_pct: float = share(
         0.9, "Share of the first loss that the run must end below to have recovered from its start."
     )
@@ -114,6 +116,7 @@ class DiagnosticThresholds:
     input_wait_epochs_pct: float = share(
         0.3, "Share of the epochs that must wait so: a cold cache makes one slow epoch, not a slow loader."
     )
+    input_wait_run_pct: float = share(0.1, "The same over the time of the whole run; TraceML calls 10 % notable.")
     busy_gpu_percent: float = limit(
         90.0, "percent", "Load above which a GPU is kept busy, whatever the program waits for.", high=100.0
     )
@@ -130,7 +133,8 @@ class DiagnosticThresholds:
         "ratio",
         "The same over the share of repeated training samples; in data that repeats itself by nature it is about two.",
     )
-    leakage_certain_pct: float = share(0.5, "The same from which no repetition by nature is believed any more.")
+    leakage_natural_ratio: float = limit(1.1, "ratio", "The same over the share that such data meets again by nature.")
+    leakage_certain_pct: float = share(0.5, "The same from which few repetitions are no excuse any more.")
     leakage_closeness_pct: float = share(
         0.01, "Distance of validation and training loss that is suspiciously small; only a hint."
     )
@@ -139,6 +143,7 @@ class DiagnosticThresholds:
     class_support: int = count(10, "samples", "Samples of a class below which its recall is chance.")
     class_accuracy: float = share(0.5, "Accuracy of all classes below which nothing was learned well yet.")
     class_p_value: float = share(0.001, "Binomial p-value of a recall so low if the class were like all others.")
+    class_rare_ratio: float = limit(0.25, "ratio", "Share of a class over an equal one that is rare by nature.")
     class_vocabulary: int = count(100, "classes", "Classes above which a model that embeds words predicts words.")
     class_epochs: int = count(3, "epochs", "Epochs before a class that is not learned yet counts as ignored.")
 
@@ -294,6 +299,7 @@ class DiagnosticThresholds:
     known_task_pct: float = share(
         0.5, "Part of the loss of guessing (ln of the number of classes) below which a run begins with a trained model."
     )
+    known_by_heart_ratio: float = limit(1.5, "ratio", "First validation over training loss of a model trained before.")
     gradient_instability_start_ratio: float = limit(
         2.0, "ratio", "Batch loss over the largest of the first epoch: late in training any hard sample is many means."
     )
@@ -309,6 +315,7 @@ class DiagnosticThresholds:
     overfitting_rise_pct: float = share(
         0.10, "Prechelt's generalization loss: rise of the smoothed validation loss above its best."
     )
+    overfitting_lost_pct: float = share(0.5, "Rise over all that the loss had fallen at which 5 % of the level count.")
     overfitting_descent_pct: float = share(
         0.05, "Rise of the validation loss over all that it had fallen; less is of no practical weight."
     )
@@ -324,6 +331,7 @@ class DiagnosticThresholds:
 
     # Gates of the robust profile: speed and memory.
     throughput_z: float = limit(8.0, "sigmas", "Drop of the speed that the run's own jitter does not explain.")
+    slow_run_seconds: float = limit(60.0, "seconds", "Time lost by a slowdown below which it is information.")
     throughput_sustained_epochs: int = count(
         3, "epochs", "A long run must stay slow for this long; one slow epoch is the business of slow-epoch."
     )

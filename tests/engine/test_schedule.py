@@ -96,3 +96,12 @@ def test_without_steps_epochs_tell():
 def test_a_warm_up_that_goes_on_is_no_issue_of_a_run_that_goes_on():
     run = scheduled(1e-5 + 1e-3 * PER_STEP, epochs=100)
     assert said(run) == [("Learning rate rises to the end", "info")]
+
+
+@pytest.mark.parametrize(
+    ("rate", "norm", "count"), [(0.0, 0.0, 1), (0.0, 3.0, 0), (1e-5, 0.0, 0)], ids=["all zero", "gradient", "rate"]
+)
+def test_three_steps_without_rate_and_gradient(rate, norm, count):
+    steps = {"first": [1, 2, 3], "loss_mean": [12.0, 12.1, 12.0], "learning_rate": [rate] * 3}
+    epoch = {"loss": {"train_mean": 12.0}, "gradients": {"norm_max": norm}, "steps": steps}
+    assert len(found("learning-rate-schedule", Run.from_epochs([epoch]))) == count

@@ -86,7 +86,8 @@ TEN = {"loss": "cross_entropy", "num_classes": 10}
 
 def losing(losses, epochs=4, **hyperparameters):
     cuts = [slice(at * len(losses) // epochs, (at + 1) * len(losses) // epochs) for at in range(epochs)]
-    rows = [{"first": list(range(len(losses)))[cut], "loss_mean": losses[cut], "loss_max": losses[cut]} for cut in cuts]
+    steps = {"first": list(range(len(losses))), "count": [1] * len(losses), "loss_mean": losses, "loss_max": losses}
+    rows = [{name: values[cut] for name, values in steps.items()} for cut in cuts]
     return Run.from_epochs([{"steps": row} for row in rows], hyperparameters=hyperparameters)
 
 
@@ -129,3 +130,34 @@ def test_says_whether_the_loss_came_back():
     once, thrown = with_losses({150: 8.0}), with_losses(dict.fromkeys(range(150, 200), 8.0))
     told = [found("loss-spike", losing(losses))[0].description for losses in (once, thrown)]
     assert "came back within 1 more" in told[0] and "did not come back" in told[1]
+
+
+def spiked(tail, at=90):
+    """Return a decay with a lower spike at a step, and the losses of the steps after it."""
+    return losing(with_losses({at: 1.6, **{at + 1 + step: loss for step, loss in enumerate(tail)}}))
+
+
+def test_a_lower_spike_that_threw_the_model_back_is_information():
+    (issue,) = found("loss-spike", spiked([1.2, 1.0, 0.9, 0.7]))
+    assert (str(issue.severity), issue.evidence["step"]) == ("info", 90)
+
+
+def test_a_hard_batch_that_left_no_trace_is_none():
+    assert found("loss-spike", spiked([])) == []
+
+
+STAGE = [0.2 + 2.1 * math.exp(-step / 12) for step in range(100)] + [
+    0.2 + 4 * math.exp(-step / 25) for step in range(100)
+]
+
+
+@pytest.mark.parametrize(
+    ("curve", "severity"),
+    [
+        pytest.param(STAGE, "info", id="from the first step of an epoch on"),
+        pytest.param(STAGE[:80] + STAGE[100:] + [0.2] * 20, "info", id="from any step on"),
+        pytest.param([*DECAY[:110], *[9.0] * 90], "warning", id="thrown for good"),
+    ],
+)
+def test_a_loss_that_is_high_for_a_while_is_a_new_stage(curve, severity):
+    assert [str(issue.severity) for issue in found("loss-spike", losing(with_losses({}, curve)))] == [severity]

@@ -11,6 +11,8 @@ from diagnostics.engine.curves import Floats, median, rise_p_value, slope
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.stages import NEW_STAGE, begins_stage
+from diagnostics.engine.stepwise import lasting_rise
 from diagnostics.engine.task import game_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
@@ -32,7 +34,8 @@ def loss_divergence(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     first such place. The robust profile also asks that the rise is larger than noise (five standard errors), worth a
     word (5 % of the level, a tenth of what had been gained) and not half won back within three epochs; while the
     learning rate is being raised the finding is information only. It adds a search for a slow rise at the end of the
-    run, which single steps hide.
+    run, which single steps hide, and in runs of fewer than five epochs looks at the logged steps: losses that stay at
+    twice the lowest level for a quarter of the run.
 
     ## Why it matters
     The optimizer is supposed to bring the training loss down. When it keeps rising, each step does more harm than
@@ -58,6 +61,10 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     for base, peak in _streaks(loss, limits.divergence_epochs):
         found = _rise(run, limits, base, base + limits.divergence_epochs)
         found.suppressed = _no_divergence(run, limits, base, peak) or _only_a_game(run)
+        if found.suppressed is None and begins_stage(
+            run, limits, base + 1 + int(np.argmax(np.diff(loss[base : peak + 1])))
+        ):
+            found.suppressed = f"the loss is higher {NEW_STAGE}"
         if found.suppressed is None and _is_warming_up(run, limits, base, peak):
             found.severity = IssueSeverity.info
         yield found
@@ -65,6 +72,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             return
     if not game_of(run):
         yield from _drift(run, limits)
+        yield from _by_steps(run, limits)
 
 
 def _only_a_game(run: Run) -> str | None:
@@ -116,6 +124,22 @@ def _is_warming_up(run: Run, limits: DiagnosticThresholds, base: int, peak: int)
     rate = run.column("learning_rate").values
     judged = base + limits.divergence_epochs
     return bool(rate[peak] > rate[base]) and len(run) - 1 - judged < limits.recovery_epochs
+
+
+def _by_steps(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    rise = lasting_rise(run, limits)
+    if rise is None or begins_stage(run, limits, rise.row):
+        return
+    epoch, ended = int(run.epochs[rise.row]), "came back later" if rise.recovered else "did not come back"
+    yield Finding(
+        description=f"In epoch {epoch} the training loss rose from {rise.low:.4g} to {rise.high:.4g} and more for a "
+        f"quarter of the run; it {ended}.",
+        epoch=epoch,
+        key="steps.loss_mean",
+        value=rise.high,
+        severity=IssueSeverity.info if rise.recovered else None,
+        evidence=evidence(["steps.loss_mean"], [epoch], [rise.high], limits, "loss_explosion_ratio"),
+    )
 
 
 def _drift(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:

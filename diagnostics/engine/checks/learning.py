@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.checks.loss import TRAIN, doubt, is_at_chance, knew_its_task
+from diagnostics.engine.checks.loss import TRAIN, doubt, is_at_chance, knew_its_task, learned_the_little
 from diagnostics.engine.checks.start import first_steps
 from diagnostics.engine.curves import Floats, median
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
@@ -14,6 +14,9 @@ from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
 from diagnostics.engine.task import ACCURACY, game_of, task_of, trained_before
 from diagnostics.engine.thresholds import DiagnosticThresholds
+
+_LONG = 12
+# Validations from which the first three together are still the beginning.
 
 
 @check(
@@ -32,7 +35,9 @@ def not_learning(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     From five epochs on, compares the last losses with the first, that of the very first step where steps were logged.
     A run that has gained less than noise (three standard errors) or less than 5 % has learned nothing, unless it
     began with a trained model, or its validation gets better. So has a classifier whose validation accuracy ends at
-    that of guessing, however far its loss came.
+    that of guessing, however far its loss came. Data that are mostly noise leave little to gain: where training and
+    validation loss both fall, by a significant trend (Mann-Kendall, p < 0.01) or by five standard deviations of their
+    noise, and flatten, the run has learned what there is.
 
     It is critical where a second witness says that nothing at all was learned: a validation that did not get better
     either, or a loss that is still that of guessing. What such a run leaves is worth no more than the weights it began
@@ -91,11 +96,18 @@ def _no_better(run: Run, limits: DiagnosticThresholds, loss: Floats) -> str | No
     best = float(start - loss.min())
     if learned > enough or best > 2 * enough or knew_its_task(run, limits) or _validation_improves(run, limits):
         return None
+    if learned_the_little(run, limits):
+        return None
     return "The run ends no better than it began"
 
 
 def _validation_improves(run: Run, limits: DiagnosticThresholds) -> bool:
     val, accuracy = (run.column(name) for name in ("loss.val.val_loss", "loss.val.val_acc"))
     known, right = val.values[val.finite], accuracy.values[accuracy.finite]
-    falls = known.size >= 2 and known[0] - median(known[-3:]) > limits.stuck_improvement_pct * abs(known[0])
-    return bool(falls or (right.size >= 2 and median(right[-3:]) - right[0] > limits.chance_margin_pct))
+    falls = known.size >= 2 and _begun(known) - median(known[-3:]) > limits.stuck_improvement_pct * abs(known[0])
+    return bool(falls or (right.size >= 2 and median(right[-3:]) - _begun(right) > limits.chance_margin_pct))
+
+
+def _begun(values: Floats) -> float:
+    """Return where a curve began: a single value may be luck, where there are enough to see that."""
+    return median(values[:3]) if values.size >= _LONG else float(values[0])

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagnostics.engine.curves import Floats, Ints, median, noise, ratio
+from diagnostics.engine.curves import Floats, Ints, median, noise, ratio, rise_p_value
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.stages import NEW_STAGE, begins_stage
+from diagnostics.engine.stepwise import lasting_rise
 from diagnostics.engine.task import ACCURACY, game_of, task_of, trained_before
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
@@ -83,9 +85,12 @@ def loss_explosion(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     Compares the mean training loss of each epoch with that of the epoch before. The robust profile also asks that
     the jump is larger than the noise before it (six standard errors) and takes back at least half of what had been
     gained, which a warm restart on a small loss does not. It judges losses at or below zero too, by their range:
-    there the jump has to take back everything that had been gained. It is
-    information where half of the jump is won back within three epochs: weights that were thrown away do not come back
-    so soon, and a harder stage of a curriculum or new classes cost the same for a while. So it is in adversarial and
+    there the jump has to take back everything that had been gained. In a run of fewer than five epochs it looks at the
+    logged steps, too: losses that stay at three times all before them.
+
+    It is information where half of the jump is won back within three epochs: weights that were thrown away do not come
+    back so soon. So it is where the loss is higher from the very first step of an epoch, out of calm, and falls again:
+    then the data or the objective is new, as in a harder stage of a curriculum. And so it is in adversarial and
     reinforcement training, whose loss is no measure of progress.
 
     ## Why it matters
@@ -121,12 +126,31 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = f"the jump of {jump:.3g} is not above {noisy:.3g} (noise)"
         elif _wins_back(loss, int(row), limits):
             found.severity = IssueSeverity.info
+        elif begins_stage(run, limits, int(row)):
+            found.severity = IssueSeverity.info
+            found.description = f"{found.description.rstrip('.')}, {NEW_STAGE}."
         yield found
+    yield from _by_steps(run, limits)
     for row in below:
         jump, gained = float(loss[row] - loss[row - 1]), descent_before(run, int(row) - 1)
         settled = np.count_nonzero(np.isfinite(loss[:row])) >= limits.recovery_epochs
         if settled and jump > max(gained, _noise_of_jump(run, limits, int(row))) and gained > 0:
             yield _jump(run, limits, int(row), jump / gained)
+
+
+def _by_steps(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    rise = lasting_rise(run, limits)
+    if rise is not None and not rise.recovered and rise.high > limits.blow_up_ratio * rise.highest_before:
+        epoch = int(run.epochs[rise.row])
+        yield Finding(
+            description=f"In epoch {epoch} the training loss went from {rise.low:.4g} to {rise.high:.4g} and more, and "
+            "stayed there.",
+            epoch=epoch,
+            key="steps.loss_mean",
+            value=rise.high,
+            evidence=evidence(["steps.loss_mean"], [epoch], [rise.high], limits, "blow_up_ratio")
+            | {"before": rise.low, "ratio": rise.high / rise.low},
+        )
 
 
 def _wins_back(loss: Floats, row: int, limits: DiagnosticThresholds) -> bool:
@@ -222,6 +246,8 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
     at_chance = is_at_chance(run, limits)
     if not at_chance and (told := trained_before(run)):
         return f"the run began with a trained model: {told!r} is told of it"
+    if not at_chance and loss.size < limits.short_history and _knows_something(run, limits, loss):
+        return "the loss is far below that of guessing: the run went on from what was learned before"
     if at_chance or loss.size < limits.short_history:
         return None
     learned = float(loss[0] - median(loss[-limits.loss_plateau_epochs :]))
@@ -229,10 +255,17 @@ def _not_stuck(run: Run, limits: DiagnosticThresholds, gain: float) -> str | Non
     noisy = limits.stuck_improvement_se * median(doubt(run, slice(0, len(run) // 2)))
     if learned > max(noisy, limits.stuck_improvement_pct * abs(float(loss[0]))):
         return f"converged: the loss had fallen by {learned:.3g} from {loss[0]:.4g} before it came to rest"
+    if not at_chance and learned_the_little(run, limits):
+        return "converged: training and validation loss fell by a trend that has flattened"
     if knew_its_task(run, limits):
         known = _known_task(run, limits)
         return f"the run began with a trained model: its first loss of {loss[0]:.4g} is below {known:.3g}"
     return None
+
+
+def _knows_something(run: Run, limits: DiagnosticThresholds, loss: Floats) -> bool:
+    chance = task_of(run).chance
+    return chance is not None and bool(loss.max() < limits.near_chance_pct * chance)
 
 
 @once
@@ -248,10 +281,41 @@ def is_at_chance(run: Run, limits: DiagnosticThresholds) -> bool:
 
 
 @once
+def learned_the_little(run: Run, limits: DiagnosticThresholds) -> bool:
+    """Return whether training and validation loss both fell, by a significant trend or more than their noise, and
+    flattened: data that are mostly noise leave little to gain. A learning rate that is too low makes a loss fall as
+    well, but straight on."""
+    val = run.column("loss.val.val_loss")
+    rows = np.intersect1d(run.column(TRAIN).finite, val.finite)
+    half = rows.size // 2
+    if rows.size < limits.slow_epochs:
+        return False
+    for loss in (run.column(TRAIN).values[rows], val.values[rows]):
+        begun, middle, end = (
+            float(np.median(loss[part])) for part in (slice(2), slice(half - 1, half + 2), slice(-3, None))
+        )
+        first, second = begun - middle, middle - end
+        falls = rise_p_value(-loss) < limits.trend_p_value or begun - end > limits.divergence_rise_se * noise(loss)
+        if not falls or second >= limits.slow_flattening_pct * first:
+            return False
+    return True
+
+
+@once
 def knew_its_task(run: Run, limits: DiagnosticThresholds) -> bool:
-    """Return whether the run began with a trained classifier: its first loss is far below that of guessing."""
-    loss = run.column(TRAIN)
-    return bool(run.column(ACCURACY) and loss.finite.size and loss.values[loss.finite[0]] < _known_task(run, limits))
+    """Return whether the run began with a trained model: its first loss is far below that of guessing, or that of the
+    training data is far below that of the validation data from the first epoch on, and both rest there. A new model
+    does equally badly on both."""
+    loss, val = run.column(TRAIN), run.column("loss.val.val_loss")
+    if not loss.finite.size:
+        return False
+    first = float(loss.values[loss.finite[0]])
+    if run.column(ACCURACY) and first < _known_task(run, limits):
+        return True
+    if not val.finite.size or task_of(run).chance is not None:
+        return False
+    rests = all(np.ptp(each.values[each.finite]) <= limits.stuck_improvement_pct * first for each in (loss, val))
+    return bool(rests and first > 0 and val.values[val.finite].min() > limits.known_by_heart_ratio * first)
 
 
 def _known_task(run: Run, limits: DiagnosticThresholds) -> float:

@@ -51,6 +51,7 @@ def learning_rate_schedule(run: Run, limits: DiagnosticThresholds) -> Iterator[F
 
     - it is zero (less than a millionth of its peak) for the last fifth of the run or longer, while the layers do not
       move: the schedule was made for fewer steps. From half of the run on that is critical: most of it trained nothing.
+      Three logged steps are enough where all of them have a rate and a gradient of exactly zero.
     - it still rises when the run ends, five times over and by a fifth in the last quarter: a warm-up that is advanced
       once an epoch where once a step is meant never ends, and one that multiplies where it should divide makes the loss
       diverge. It is information as long as nobody knows that the run is over (the hyperparameters do not say for how
@@ -79,6 +80,13 @@ def learning_rate_schedule(run: Run, limits: DiagnosticThresholds) -> Iterator[F
     if course.rate.size >= limits.short_history:
         for look in (_spent, _endless, _jump):
             yield from look(run, limits, course)
+    elif course.rate.size >= limits.recovery_epochs and not course.rate.any() and _no_gradient(run):
+        yield from _spent(run, limits, course)
+
+
+def _no_gradient(run: Run) -> bool:
+    norms = run.column("gradients.norm_max")
+    return bool(norms) and not np.any(norms.values[norms.seen])
 
 
 @once

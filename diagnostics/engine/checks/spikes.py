@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from diagnostics.engine.curves import Bools, Floats, median, noise, robust_sigma
+from diagnostics.engine.curves import Bools, Floats, Ints, median, noise, robust_sigma
 from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.stages import NEW_STAGE, stage_at_step
 from diagnostics.engine.task import task_of
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
@@ -18,6 +21,10 @@ LOSS = "steps.loss_max"
 NORM = "steps.grad_norm_max"
 _LEAST_SIGMA = 0.05
 # Of the logarithm: a norm that scatters by less than 5 % is steadier than any that is worth comparing with.
+_GAIN = 2.0
+# First loss over the present one from which there is a gain that a spike can take back.
+_FELT = 0.1
+# Part of the height of a spike that the next three steps keep where the model was thrown back.
 _MOST = 200
 # Candidates looked at: a run that blew up has thousands, and the first tells the story.
 
@@ -145,9 +152,12 @@ def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     the jitter of up to 64 steps), and above all losses of the start of the run by a third of what was gained since;
     where the number of classes is known, the batch also did worse than guessing, by a fifth. Hard batches late in the
     training of a good model do not reach that. The first of several spikes is described, with the steps it took the
-    loss to come back. In adversarial and reinforcement training it is information for the robust profile: there the
-    loss is no measure of progress. The idea is that of the skipped steps of OLMo and PaLM (Chowdhery et al., 2022,
-    section 5.1).
+    loss to come back. The idea is that of the skipped steps of OLMo and PaLM (Chowdhery et al., 2022, section 5.1).
+
+    The robust profile also tells, as information, of lower ones that take back a third of what was gained, stand out as
+    far and are felt by the steps after them, which a hard batch is not. What begins with an epoch, or at one step and
+    lasts, and is learned from there is information, too: new data or a new objective, not a batch. So it is in
+    adversarial and reinforcement training, whose loss is no measure of progress.
 
     ## Why it matters
     A model that had learned something met a batch that it does worse on than one that knows nothing, or a step before
@@ -160,19 +170,93 @@ def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
     ```
     """
-    series, means = run.steps("loss_max"), run.steps("loss_mean")
-    high = series.values.astype(np.float64)
-    mean = means.values.astype(np.float64) if means.values.size == high.size else high
-    spikes = _loss_spikes(run, limits, high, mean)
-    if not spikes:
+    series = _losses(run, limits)
+    spikes = _loss_spikes(run, limits, series, _start_height(run, limits, series))
+    if spikes:
+        yield _loss_finding(run, limits, series, spikes)
+
+
+@loss_spike.robust
+@mild_in_games
+def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    series = _losses(run, limits)
+    spikes = _loss_spikes(run, limits, series, _start_height(run, limits, series))
+    lone = [spike for spike in spikes if not stage_at_step(run, limits, spike[0])]
+    if lone:
+        yield _loss_finding(run, limits, series, lone)
         return
+    if spikes:
+        found = _loss_finding(run, limits, series, spikes)
+        found.description = f"{found.description.rstrip('.')}. The loss is higher {NEW_STAGE}."
+    else:
+        contained = _loss_spikes(run, limits, series, _share_of_gain(limits, series))
+        thrown_back = [spike for spike in contained if _lingers(series, *spike)]
+        if not thrown_back:
+            return
+        found = _loss_finding(run, limits, series, thrown_back)
+    found.severity = IssueSeverity.info
+    yield found
+
+
+def _lingers(series: _Losses, at: int, level: float) -> bool:
+    """Return whether the steps after a spike feel it, too: a hard batch alone leaves the model as it was."""
+    after = series.mean[at + 1 : at + 4]
+    return bool(after.size == 3 and after.min() - level > _FELT * (series.high[at] - level))
+
+
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """The loss of each step or bucket of steps, the rows of the epochs, and where the start of the run is over."""
+
+    high: Floats
+    mean: Floats
+    rows: Ints
+    start: int
+
+    @property
+    def first(self) -> float:
+        """The highest loss of the start; NaN where nothing is known of it."""
+        known = self.high[: self.start][np.isfinite(self.high[: self.start])]
+        return float(known.max()) if known.size else math.nan
+
+
+Bar = Callable[[float], float]
+"""How high a spike must be at least, by the level before it."""
+
+
+def _losses(run: Run, limits: DiagnosticThresholds) -> _Losses:
+    series, means = run.steps("loss_max"), run.steps("loss_mean")
+    high, rows = series.values.astype(np.float64), series.rows
+    mean = means.values.astype(np.float64) if means.values.size == high.size else high
+    start = max(limits.gradient_spike_warm_up, int(np.searchsorted(rows, rows[0], side="right"))) if rows.size else 0
+    return _Losses(high, mean, rows, start)
+
+
+def _start_height(run: Run, limits: DiagnosticThresholds, series: _Losses) -> Bar:
+    """Return the bar of the guide: above the start, and above guessing."""
+    chance, first = task_of(run).chance, series.first
+    floor = max(first, limits.loss_spike_chance_ratio * chance if chance else -np.inf)
+    return lambda level: max(floor, first + limits.loss_spike_start_pct * (first - level))
+
+
+def _share_of_gain(limits: DiagnosticThresholds, series: _Losses) -> Bar:
+    # What was gained shows at the first steps; without a gain there is nothing to lose, and any hard batch stands out.
+    first = median(series.mean[:3])
+    return lambda level: (
+        level + limits.loss_spike_start_pct * (first - level) if first > _GAIN * level > 0 else math.inf
+    )
+
+
+def _loss_finding(
+    run: Run, limits: DiagnosticThresholds, series: _Losses, spikes: Sequence[tuple[int, float]]
+) -> Finding:
     at, level = spikes[0]
-    epoch, step = int(run.epochs[series.rows[at]]), _step(run, at, high.size)
-    back = np.flatnonzero(mean[at + 1 :] <= level + (high[at] - level) / 20)
+    high, epoch, step = series.high, int(run.epochs[series.rows[at]]), _step(run, at, series.high.size)
+    back = np.flatnonzero(series.mean[at + 1 :] <= level + (high[at] - level) / 20)
     came = f"it came back within {back[0] + 1} more" if back.size else "it did not come back"
     unit = "steps" if high.size == np.trunc(np.nansum(run.column("loss.n_batches").values)) else "buckets of steps"
     epochs = sorted({int(run.epochs[series.rows[spike]]) for spike, _ in spikes})
-    yield Finding(
+    return Finding(
         description=f"In epoch {epoch}{'' if step is None else f', at step {step},'} the loss was {high[at]:.4g}, "
         f"after {level:.4g} before; {came}{f' {unit}' if back.size else ''}.",
         epoch=epoch,
@@ -184,32 +268,25 @@ def loss_spike(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     )
 
 
-@loss_spike.robust
-@mild_in_games
-def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    yield from loss_spike.rule(run, limits)
-
-
-def _loss_spikes(run: Run, limits: DiagnosticThresholds, high: Floats, mean: Floats) -> list[tuple[int, float]]:
+def _loss_spikes(run: Run, limits: DiagnosticThresholds, series: _Losses, bar: Bar) -> list[tuple[int, float]]:
     """Return the places of spikes with the level before each; what follows a spike is no other one."""
-    rows = run.steps("loss_max").rows
-    start = max(limits.gradient_spike_warm_up, int(np.searchsorted(rows, rows[0], side="right"))) if rows.size else 0
-    first = high[:start][np.isfinite(high[:start])]
-    if not first.size or start >= high.size:
+    high, mean, start = series.high, series.mean, series.start
+    if not np.isfinite(series.first) or start >= high.size:
         return []
-    chance = task_of(run).chance
-    floor = max(float(first.max()), limits.loss_spike_chance_ratio * chance if chance else -np.inf)
+    least = limits.gradient_spike_warm_up // 2
     found: list[tuple[int, float]] = []
     calm = start
-    for at in np.flatnonzero(np.isfinite(high[start:]) & (high[start:] > floor))[:_MOST] + start:
+    lowest = min(bar(float(np.min(mean[np.isfinite(mean)], initial=np.inf))), bar(series.first))
+    for at in np.flatnonzero(np.isfinite(high[start:]) & (high[start:] > lowest))[:_MOST] + start:
         before = mean[max(0, calm - limits.gradient_spike_window, at - limits.gradient_spike_window) : at]
         before = before[np.isfinite(before)]
-        if at < calm or before.size < limits.gradient_spike_warm_up // 2:
+        if at < calm or before.size < least:
             continue
         level = median(before[-8:])
-        bar = max(floor, float(first.max()) + limits.loss_spike_start_pct * (float(first.max()) - level))
+        if high[at] <= bar(level):
+            continue
         jitter = max(noise(before), _LEAST_SIGMA * abs(level))
-        if high[at] > bar and high[at] - level > limits.loss_spike_z * jitter:
+        if high[at] - level > limits.loss_spike_z * jitter:
             found.append((int(at), level))
             # The steps after it are its own, until the loss has come down again.
             calm = int(at) + limits.gradient_spike_warm_up

@@ -35,6 +35,8 @@ _GAME = re.compile(
     r"|\b(ppo|dqn|ddqn|grpo|sac|td3|ddpg|a2c|a3c|trpo|rlhf)\b|reinforcement|policy[- ]?(gradient|loss)"
     r"|\bq[-_ ]?(learning|network)|\btd[- ]?(target|error|lambda)|\bgae[- ]?lambda|replay[- ]?(buffer|memory)"
     r"|epsilon[- ]?(greedy|decay)|\brollouts?\b|target[- ]?(network[- ]?)?update|\bnum[- ]?envs\b|\benv[- ]?id\b"
+    r"|entropy[- ]?coef|\btotal[- ]?timesteps\b|\bn[- ]?envs\b|\bclip[- ]?range\b|\b(target|policy)[-_ ]?net\b"
+    r"|\bnet[-_ ]?[gd]\b"
     r"|\bgym(nasium)?\b|\batari\b|\bmujoco\b|cart[- ]?pole|lunar[- ]?lander|mountain[- ]?car|half[- ]?cheetah",
     re.IGNORECASE,
 )
@@ -53,11 +55,14 @@ class Task:
     classes: int | None
     never_negative: bool
     """Whether the loss is by its name one that cannot fall below zero."""
+    other: bool = False
+    """Whether nobody named the loss, and its graph shows no cross-entropy: what guessing costs is not known."""
 
     @property
     def chance(self) -> float | None:
-        """Cross-entropy of guessing: the logarithm of the number of classes."""
-        return math.log(self.classes) if self.classes else None
+        """Cross-entropy of guessing: the logarithm of the number of classes. None of a loss that is known to be no
+        cross-entropy."""
+        return math.log(self.classes) if self.classes and not self.other else None
 
 
 @once
@@ -76,6 +81,7 @@ def task_of(run: Run) -> Task:
         loss=named or (_OBSERVED if observed else None),
         classes=classes if classes and classes >= 2 else None,
         never_negative=observed or named is not None and (crosses or bool(_NEVER_NEGATIVE.search(named))),
+        other=named is None and _observed_other(run),
     )
 
 
@@ -118,12 +124,25 @@ def game_of(run: Run) -> str | None:
     found = _GAME.search(told_of(run).replace("_", " ")) or _GAME.search(" ".join(sorted(layers)))
     if found is not None:
         return found.group()
+    if {"g", "d"} <= {name.lower() for name in layers}:
+        return "g and d"
+    if _other_player(run):
+        return "a second model's optimizer"
     earned = (name.removeprefix("loss.val.").removeprefix("val_") for name in run.names if name.startswith("loss.val."))
     return next((name for name in sorted(earned) if _REWARD.search(name)), None)
 
 
+def _other_player(run: Run) -> bool:
+    """Whether optimizers step in the same windows that hold parameters of the model, and none of them, and no
+    validation loss tells how good the model is by itself."""
+    own, other = (run.column(f"loop.{name}").values > 0 for name in ("optimizer_steps", "other_optimizer_steps"))
+    both = np.count_nonzero(own & other)
+    return bool(both > 1 and both * 2 >= np.count_nonzero(own)) and not run.column("loss.val.val_loss")
+
+
 def _word(pattern: re.Pattern[str], run: Run) -> str | None:
-    names = " ".join((run.architecture.model_class or "" if run.architecture else "", *run.blueprint.types))
+    types = run.blueprint.types
+    names = " ".join((run.architecture.model_class or "" if run.architecture else "", *types, *set(types.values())))
     found = pattern.search(told_of(run)) or pattern.search(names)
     return found.group() if found else None
 
@@ -133,6 +152,12 @@ def _observed_classifier(run: Run) -> bool:
         return False
     seen, crossed = (np.nansum(run.column(f"loop.{name}").values) for name in ("losses_seen", "cross_entropy"))
     return bool(0 < seen == crossed)
+
+
+def _observed_other(run: Run) -> bool:
+    """Whether graphs of the loss were looked at and none was a cross-entropy, but a hinge, or what a teacher says."""
+    seen, crossed, binary, _ = (np.nansum(run.column(f"loop.{name}").values) for name in _OBSERVED_KINDS)
+    return bool(seen > 0 and crossed == binary == 0)
 
 
 def _observed_never_negative(run: Run) -> bool:

@@ -340,3 +340,65 @@ def test_classes_are_known_by_the_graph_of_the_loss(loop, head, fires):
     rows = [{"epoch": at, "loop": loop, "steps": {"loss_mean": [30.0] * 10}} for at in range(2)]
     run = Run.from_epochs(rows, architecture=network(linear("body", 1000, out_features=4), head))
     assert bool(found("initial-loss", run)) is fires
+
+
+def lapsed(train, val, **more):
+    rest = {"rate": [0.1] * len(train), "std": [0.02] * len(train), "batches": [20] * len(train)}
+    return run_with(train=train, val=val, **rest, **more)
+
+
+HALF = [1.0, 0.8, 0.6, 0.45, 0.4, 0.6, 0.62, 0.58, 0.6, 0.61]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "fires"),
+    [
+        pytest.param([2.3, 2.0, 1.5, 1.3, 1.4, 1.6, 2.2, 2.9, 2.6], None, True, id="lost all"),
+        pytest.param([2.3, 2.0, 1.5, 1.3, 1.4, 1.6, 1.7, 1.8, 1.7], None, False, id="lost a part"),
+        pytest.param([2.3, 2.0, 1.5, 1.3, 1.4, 1.6, 2.2, 2.9, 2.6], [2.3, *[1.0] * 8], False, id="validation gained"),
+        pytest.param(HALF, HALF, True, id="both rest above their best"),
+        pytest.param(HALF, sorted(HALF, reverse=True), False, id="validation falls"),
+        pytest.param(sorted(HALF, reverse=True), HALF, False, id="training falls"),
+    ],
+)
+def test_what_was_learned_is_lost(train, val, fires):
+    run = lapsed(train, val if val is not None else [None] * len(train))
+    assert bool(found("learning-rate-too-high", run)) is fires
+
+
+def opened(steps, means):
+    rows = [{"loss": {"train_mean": mean}} for mean in means]
+    rows[0]["steps"] = {"loss_mean": steps}
+    return Run.from_epochs(rows)
+
+
+PEAK = [2.3, 9.0, 18.0, 12.0, *[6.0] * 8]
+
+
+@pytest.mark.parametrize(
+    ("steps", "means", "fires"),
+    [
+        pytest.param(PEAK, [9.0, 6.0, 4.0, 2.6, 2.0, 1.8, 1.5, 1.2], True, id="half of the run to come back"),
+        pytest.param(PEAK, [9.0, 2.0, 1.98, 1.99, 1.97, 1.98, 1.96, 1.97], True, id="learns nothing since"),
+        pytest.param(PEAK, [9.0, 2.0, 1.5, 1.2, 1.0, 0.9, 0.8, 0.7], False, id="learns on"),
+        pytest.param([2.3] * 12, [2.3, 2.0, 1.5, 1.2, 1.0, 0.9, 0.8, 0.7], False, id="calm"),
+    ],
+)
+def test_a_start_that_cost_much(steps, means, fires):
+    assert bool(found("learning-rate-too-high", opened(steps, means))) is fires
+
+
+@pytest.mark.parametrize(
+    ("layers", "loop", "game"),
+    [
+        pytest.param(("g.0", "d.0"), {}, True, id="g and d"),
+        pytest.param(("netG.0",), {}, True, id="netG"),
+        pytest.param(("0",), {"optimizer_steps": 2, "other_optimizer_steps": 2}, True, id="another optimizer"),
+        pytest.param(("0",), {"optimizer_steps": 0, "other_optimizer_steps": 2}, False, id="of another model only"),
+        pytest.param(("g.0",), {}, False, id="g alone"),
+    ],
+)
+def test_players_that_nobody_named(layers, loop, game):
+    architecture = network(*(linear(name) for name in layers))
+    run = Run.from_epochs([{"epoch": at, "loop": loop} for at in range(3)], architecture=architecture)
+    assert bool(game_of(run)) is game

@@ -15,6 +15,7 @@ from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.once import once
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
+from diagnostics.engine.stages import begins_stage
 from diagnostics.engine.task import task_of, trained_before
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
@@ -33,10 +34,12 @@ def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[F
 
     ## What it does
     Reports a loss that changes its direction in at least half of six or more epochs. Every converged run does that
-    too, so the robust profile asks for one of six stronger signs: a loss that blew up within the first epoch, one
+    too, so the robust profile asks for one of nine stronger signs: a loss that blew up within the first epoch, one
+    that did so and needed a quarter of the run to come back to its start, or came back and learned nothing since, one
     that had learned nothing before it was thrown to three times its start, one that stays at three times the loss of
     guessing or more without coming down, one that rose that far from a usual start and spends half of the run at
-    guessing or above, one that fell, jumped back by more than a tenth of its way and stayed there,
+    guessing or above, one that fell, jumped back by more than a tenth of its way and stayed there, one that fell by a
+    fifth and ends above its start, validation included, or both of which rest a fifth above their best,
     or swings that are larger than noise and than a fifth of the descent. What begins with a single huge gradient, a
     hundred times the usual at a step whose loss is as usual, is the fault of that step and not of the rate.
     Of adversarial and reinforcement training it says no more than information.
@@ -61,7 +64,8 @@ def learning_rate_too_high(run: Run, limits: DiagnosticThresholds) -> Iterator[F
 @learning_rate_too_high.robust
 @mild_in_games
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    signs = (_blown_up, _thrown, _far_above_chance, _fell_to_chance, _relapse, _swings)
+    starts = (_blown_up, _thrown, _far_above_chance, _fell_to_chance, _slow_return)
+    signs = (*starts, _relapse, _lost_all, _lost_much, _swings)
     found = next((said for sign in signs if (said := sign(run, limits)) is not None), None)
     if found is not None:
         unstable = _unstable(run, limits, found)
@@ -90,6 +94,24 @@ def _turns(loss: Floats) -> int:
 def _blown_up(run: Run, limits: DiagnosticThresholds) -> str | None:
     found = blow_up(run, limits)
     return found and f"Within the first epoch the loss went from {found[0]:.4g} to {found[1]:.4g} and never recovered"
+
+
+def _slow_return(run: Run, limits: DiagnosticThresholds) -> str | None:
+    """Return how the first epoch threw the loss far above its first step, and for how long it stayed above that."""
+    first, loss = first_steps(run), _known(run)
+    if loss.size < limits.short_history or first.size < limits.blow_up_steps or not np.isfinite(first).all():
+        return None
+    chance = task_of(run).chance or 0.0
+    usual = max(float(first[0]), limits.blow_up_chance_ratio * chance / limits.blow_up_ratio)
+    if first[0] <= 0 or first.max() <= limits.blow_up_ratio * usual or knew_its_task(run, limits):
+        return None
+    rose = f"Within the first epoch the loss went from {first[0]:.4g} to {first.max():.4g}"
+    above = int(np.argmax(np.append(loss, -np.inf) < usual))
+    if above >= max(limits.recovery_epochs, limits.slow_return_pct * loss.size):
+        return f"{rose}, and took {above} of {loss.size} epochs to come back"
+    gained = float(loss[1] - np.median(loss[-3:]))
+    rests = loss[1] > limits.swing_pct * first[0] and gained < limits.stuck_improvement_pct * abs(float(loss[1]))
+    return f"{rose}, came back to {loss[1]:.4g} and has learned nothing since" if rests else None
 
 
 def _thrown(run: Run, limits: DiagnosticThresholds) -> str | None:
@@ -145,9 +167,59 @@ def _relapse(run: Run, limits: DiagnosticThresholds) -> str | None:
         lost = limits.divergence_descent_pct * descent_before(run, int(row) - 1)
         if restarts or stays.size < limits.recovery_epochs or jump <= max(noise, lost):
             continue
+        if begins_stage(run, limits, int(row)):
+            continue
         if np.all(stays > loss[row - 1] + jump / 2):
             return f"The training loss jumped from {loss[row - 1]:.4g} to {loss[row]:.4g} and stayed there"
     return None
+
+
+def _lost_all(run: Run, limits: DiagnosticThresholds) -> str | None:
+    """Return how the run lost more than all that it had learned, in training and, where there is one, validation."""
+    column = run.column(TRAIN)
+    loss = column.values[column.finite]
+    if loss.size < limits.short_history or loss[0] <= 0:
+        return None
+    best = int(np.argmin(loss))
+    end = loss[best + 1 :][-3:]
+    learned = float(loss[0] - loss[best]) > limits.swing_pct * float(loss[0])
+    if not learned or end.size < 2 or np.median(end) <= loss[0] or _ends_better(run.column("loss.val.val_loss").values):
+        return None
+    row = int(column.finite[best + 1 + int(np.argmax(np.diff(loss[best:])))])
+    if begins_stage(run, limits, row) or _rate_jumped(run):
+        return None
+    return f"The training loss fell from {loss[0]:.4g} to {loss[best]:.4g} and ends at {loss[-1]:.4g}, above its start"
+
+
+def _lost_much(run: Run, limits: DiagnosticThresholds) -> str | None:
+    """Return how training and validation loss both fell and came to rest well above their best; None if they did not.
+
+    Each alone has another meaning: training on harder data, or overfitting.
+    """
+    told: list[str] = []
+    for name, called in ((TRAIN, "training"), ("loss.val.val_loss", "validation")):
+        column = run.column(name)
+        loss = column.values[column.finite]
+        if loss.size < limits.oscillation_validations:
+            return None
+        best = int(np.argmin(loss))
+        level, since = float(loss[best]), loss[best + 1 :]
+        least = limits.swing_pct * max(abs(level), float(loss[0]) - level)
+        noisy = limits.stuck_improvement_se * _error(run, int(column.finite[best])) if name == TRAIN else 0.0
+        if since.size <= limits.recovery_epochs or float(since[1:].min()) - level <= max(least, noisy):
+            return None
+        told.append(f"the {called} loss came to {level:.4g} and rests at {np.median(since[1:]):.4g}")
+    return None if _rate_jumped(run) else ", ".join(told).capitalize()
+
+
+def _ends_better(validation: Floats) -> bool:
+    known = validation[np.isfinite(validation)]
+    return bool(known.size >= 2 and np.median(known[-2:]) < known[0])
+
+
+def _rate_jumped(run: Run) -> bool:
+    rate = run.column("learning_rate").values
+    return bool(np.any(rate[1:] > 1.5 * rate[:-1]))
 
 
 def _error(run: Run, row: int) -> float:

@@ -117,3 +117,30 @@ def test_a_vocabulary_is_no_set_of_classes(counts, told, reported):
     epoch = {"classes": {"val": {"support": support, "predicted": predicted, "correct": correct}}}
     run = Run.from_epochs([epoch] * 3, architecture=network(embedding), hyperparameters=told)
     assert len(found(CHECK, run)) == reported
+
+
+def rare(in_training, val_loss=(0.2, 0.2, 0.2, 0.2)):
+    """Return a run that never gives a class which is 2 % of the validation data."""
+    epochs = []
+    for loss in val_loss:
+        train = {"support": [in_training, 1000], "predicted": [0, 1000 + in_training], "correct": [0, 1000]}
+        val = {"support": [20, 980], "predicted": [0, 1000], "correct": [0, 980]}
+        classes = {"val": val} | ({} if in_training is None else {"train": train})
+        epochs.append({"loss": {"val": {"val_loss": loss}}, "classes": classes})
+    return Run.from_epochs(epochs)
+
+
+@pytest.mark.parametrize(
+    ("in_training", "severity"),
+    [(20, "info"), (5, "warning")],
+    ids=["as rare in training", "left out of training"],
+)
+def test_classes_that_are_rare_by_nature(in_training, severity):
+    assert [str(issue.severity) for issue in found(CHECK, rare(in_training))] == [severity]
+
+
+@pytest.mark.parametrize(("losses", "severity"), [((1.0, 0.9, 0.8, 0.6), "info"), ((0.5, 0.5, 0.5, 0.5), "warning")])
+def test_a_class_that_is_still_being_learned(losses, severity):
+    counts = {"support": [40, 160], "predicted": [0, 200], "correct": [0, 155]}
+    run = Run.from_epochs([{"loss": {"val": {"val_loss": loss}}, "classes": {"val": counts}} for loss in losses])
+    assert [str(issue.severity) for issue in found(CHECK, run)] == [severity]

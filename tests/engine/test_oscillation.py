@@ -34,3 +34,8 @@ def test_oscillation():
 )
 def test_silent(run):
     assert found("oscillation", run) == []
+
+
+def test_a_loss_that_falls_by_leaps_has_further_to_go():
+    leaps = [0.90, 0.70, 0.80, 0.50, 0.60, 0.30, 0.40, 0.20]
+    assert found("oscillation", validated(FALL + leaps)) == []

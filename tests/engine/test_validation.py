@@ -70,3 +70,23 @@ def test_coin_flips_are_silent():
 def test_overfitting_follows_its_threshold():
     run = run_with(train=[2.5, 2.3, 2.1], val=[2.6, 2.7, 3.0])
     assert found("overfitting", run, limits=DiagnosticThresholds(overfitting_epochs=3)) == []
+
+
+def test_a_rise_that_loses_half_of_a_small_gain_is_information():
+    val = [3.30, 3.20, 3.12, 3.06, 3.02, 3.00, 3.03, 3.07, 3.12, 3.16, 3.20, 3.24]
+    (issue,) = found("overfitting", run_with(train=np.linspace(3.3, 2.4, 12).tolist(), val=val))
+    assert (str(issue.severity), issue.evidence["best_epoch"]) == ("info", 4)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "severities"),
+    [
+        pytest.param([0.83, 0.72, 0.62], [0.80, 0.80, 0.91], ["info"], id="rises at last"),
+        pytest.param([0.83, 0.62], [0.80, 0.91], ["info"], id="two epochs"),
+        pytest.param([0.83, 0.72, 0.62], [0.80, 0.78, 0.82], [], id="a little"),
+        pytest.param([0.83, 0.72, 0.75], [0.80, 0.80, 0.91], [], id="training rises as well"),
+        pytest.param([0.83, 0.72, 0.62], [0.90, 0.95, 0.80], [], id="came down"),
+    ],
+)
+def test_a_single_rise_of_a_very_short_run(train, val, severities):
+    assert [str(issue.severity) for issue in found("overfitting", run_with(train=train, val=val))] == severities

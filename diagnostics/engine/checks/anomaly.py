@@ -9,8 +9,9 @@ import numpy as np
 
 from diagnostics.engine.anomaly import AnomalyModel, generic
 from diagnostics.engine.anomaly_features import features
-from diagnostics.engine.anomaly_figures import FEATURES, WARM_UP
+from diagnostics.engine.anomaly_figures import FEATURES, NAMES, WARM_UP
 from diagnostics.engine.curves import Floats
+from diagnostics.engine.games import mild_in_games
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
 from diagnostics.engine.registry import Finding, Scope, check, evidence
 from diagnostics.engine.run import Run
@@ -20,6 +21,8 @@ _MOST = 10
 # Epochs that are looked at closely: in a run that went wrong for good all the others are unusual, too.
 _NAMED = 3
 # Drivers that a sentence can hold; all of them are in the evidence.
+_HARM = frozenset({"loss_change", "loss_level", "loss_non_finite", "accuracy_drop"})
+# Figures of what the training is for.
 _BY_NAME = {each.name: each for each in FEATURES}
 
 
@@ -42,7 +45,8 @@ def anomalous_epoch(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     so than anything in a healthy run was to a model that did not know that run. The model is the project's own as soon
     as it has learned from enough healthy sessions, until then one that comes with mldiag. The first three epochs are
     not judged, and the ten most unusual ones are reported. The robust profile also asks that at least two figures lie
-    beyond all that healthy epochs showed, by a tenth of their range.
+    beyond all that healthy epochs showed, by a tenth of their range. Unusual is not wrong: it is a warning only if one
+    of these is the loss itself or the accuracy, for the worse, and no later epoch has made it good, else information.
 
     ## Why it matters
     Rules find the faults that somebody has thought of. What no rule describes still differs from what has always
@@ -87,11 +91,23 @@ def summary(run: Run) -> dict[str, Any]:
     return told
 
 
+def _harms(run: Run, found: Finding) -> bool:
+    """Return whether the loss or the accuracy of the epoch is beyond that of healthy ones, for the worse."""
+    row = int(np.flatnonzero(run.epochs == found.epoch)[0])
+    loss, figures = run.column("loss.train_mean").values, judged(run)[0][row]
+    made_good = bool(np.fmin.reduce(loss[row + 1 :], initial=np.inf) < np.fmin.reduce(loss[:row], initial=np.inf))
+    worse = any(figures[NAMES.index(name)] > 0 for name in _HARM.intersection(found.evidence["beyond"]))
+    return worse and not made_good
+
+
 @anomalous_epoch.robust
+@mild_in_games
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     for found in anomalous_epoch.rule(run, limits):
         if len(found.evidence["beyond"]) < limits.anomaly_figures:
             found.suppressed = "unusual in combination only: its figures, one by one, are those of healthy epochs"
+        elif not _harms(run, found):
+            found.severity = IssueSeverity.info
         yield found
 
 

@@ -88,7 +88,10 @@ def class_imbalance(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]
     Counts the predictions of the last three epochs by class, of the validation data where they were told, else of the
     training data. A class is ignored if its recall is less than a fifth of the accuracy and it is predicted less than
     half as often as it occurs, with ten samples at least and an accuracy of at least 50 %. The robust profile asks for
-    three epochs and a recall that is no chance (binomial, p < 0.001), and leaves language models out, where the
+    three epochs and a recall that is no chance (binomial, p < 0.001). It is information where the class is as rare in
+    the training data, if these were counted, and has less than a quarter of an equal share: of rare events that are
+    hard to foresee, the likeliest answer is always that they do not happen. It is information, too, while the
+    validation loss still falls by 5 % in the last third of the run. It leaves language models out, where the
     classes are the tokens that go in, or a vocabulary of more than a hundred words: which word follows cannot be known,
     and those that only ever might are never the likeliest (Zipf's law leaves most of them rare).
 
@@ -129,7 +132,25 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = "so few samples of the class may be wrong by chance"
         else:
             found = _finding(run, counts, np.array(certain), limits)
+            milder = _rare_by_nature(run, counts, certain, limits) or _still_learns(run, limits)
+            found.severity = IssueSeverity.info if milder else None
         yield found
+
+
+def _still_learns(run: Run, limits: DiagnosticThresholds) -> bool:
+    column = run.column("loss.val.val_loss")
+    known = column.values[column.finite]
+    before = known[: known.size * 2 // 3]
+    return bool(before.size >= 2 and before.min() - np.median(known[-2:]) > limits.stuck_improvement_pct * before.min())
+
+
+def _rare_by_nature(run: Run, counts: Counts, ignored: list[int], limits: DiagnosticThresholds) -> bool:
+    rare = limits.class_rare_ratio / np.count_nonzero(counts.support)
+    share = counts.support[ignored] / counts.support.sum()
+    train = last_counts(run, "train")
+    known = train is not None and train.support.sum() and max(ignored) < train.support.size
+    seldom = share / 2 > train.support[ignored] / train.support.sum() if train is not None and known else share < 0
+    return bool(np.all(share < rare) and not np.any(seldom))
 
 
 def _are_tokens(run: Run, counts: Counts, limits: DiagnosticThresholds) -> bool:
@@ -175,10 +196,10 @@ def _p_value(counts: Counts, place: int) -> float:
     trials = int(counts.support[place])
     if trials > _MOST_COUNTED:
         return 0.0
-    return _binomial_tail(int(counts.correct[place]), trials, counts.accuracy)
+    return binomial_tail(int(counts.correct[place]), trials, counts.accuracy)
 
 
-def _binomial_tail(successes: int, trials: int, chance: float) -> float:
+def binomial_tail(successes: int, trials: int, chance: float) -> float:
     """Return the probability of at most so many successes."""
     if not 0 < chance < 1:
         return 1.0

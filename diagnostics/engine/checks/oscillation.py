@@ -34,7 +34,8 @@ def oscillation(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     Looks at the second half of runs of eight validations and more. The same data are validated each time, so nothing
     but the weights moves that loss: a swing is no sampling noise. It is reported if the usual change from one
     validation to the next is more than a fifth of the level and a twentieth of the loss at the start (or of guessing),
-    with turns in both directions. A loss that only rises is overfitting. Schedules that restart the rate are left out.
+    with turns in both directions and no progress beyond one such swing: a loss that falls by leaps has further to go. A
+    loss that only rises is overfitting. Schedules that restart the rate are left out.
 
     ## Why it matters
     The steps are larger than the valley is wide. What the run leaves depends on the epoch at which it happened to stop.
@@ -58,6 +59,8 @@ def oscillation(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     if turns < _FEWEST_TURNS * (moves.size - 1) or size <= max(
         limits.swing_pct * level, limits.oscillation_scale_pct * _scale(run)
     ):
+        return
+    if float(np.median(loss[:2]) - np.median(loss[-2:])) > size:
         return
     epochs = run.epochs[rows].tolist()
     yield Finding(

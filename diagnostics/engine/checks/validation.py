@@ -33,8 +33,9 @@ def overfitting(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     Counts the epochs in which the validation loss went up and the training loss went down; two are enough. Two such
     epochs happen by chance in almost every long run, so from four validations on the robust profile asks for more:
     the smoothed validation loss ends at least 10 % above its best (Prechelt's generalization loss), the rise since
-    then is a significant trend, and the training loss kept falling. If the validation accuracy still gains, the
-    finding is information only.
+    then is a significant trend, and the training loss kept falling. It is information if the validation accuracy still
+    gains, if the rise is only 5 % but more than half of all that had been gained, and in runs of two or three epochs
+    that end 10 % above the best validation loss after a single rise: more epochs would tell.
 
     ## Why it matters
     The model learns its training data by heart. On data it has not seen it gets worse with every epoch, and the best
@@ -80,14 +81,40 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             best = int(np.argmin(smooth(val)))
             found.evidence["best_epoch"] = int(run.epochs[rows[best]])
             found.suppressed = _no_overfitting(train, val, best, limits)
-            if _accuracy_gains(run, rows, best, limits):
+            small = found.suppressed is None and _rise_over_best(val, best) <= limits.overfitting_rise_pct
+            if small or _accuracy_gains(run, rows, best, limits):
                 found.severity = IssueSeverity.info
         yield found
+    if 2 <= rows.size < limits.overfitting_short_history and _overfit_rows(run).size == 1 < limits.overfitting_epochs:
+        yield from _last_rise(run, limits, rows)
+
+
+def _last_rise(run: Run, limits: DiagnosticThresholds, rows: Ints) -> Iterator[Finding]:
+    """Yield the rise of the last validation of a very short run."""
+    train, val = run.column(TRAIN).values[rows], run.column(VALIDATION).values[rows]
+    best = float(val[:-1].min())
+    if best > 0 and val[-1] - best > limits.overfitting_rise_pct * best and train[-1] < train[-2]:
+        epoch = int(run.epochs[rows[-1]])
+        yield Finding(
+            description=f"In epoch {epoch} the validation loss rose from {best:.4g} to {val[-1]:.4g} while the "
+            f"training loss fell from {train[-2]:.4g} to {train[-1]:.4g}.",
+            epoch=epoch,
+            key=VALIDATION,
+            value=float(val[-1]),
+            severity=IssueSeverity.info,
+            evidence=evidence([VALIDATION, TRAIN], [epoch], [float(val[-1])], limits, "overfitting_rise_pct"),
+        )
 
 
 def _small_rise(val: Floats, limits: DiagnosticThresholds) -> str | None:
     rise, least = float(val[-1] - val.min()), limits.overfitting_short_rise_pct * abs(float(val.min()))
     return None if rise >= least else f"the validation loss ends only {rise:.3g} above its best, less than {least:.3g}"
+
+
+def _rise_over_best(val: Floats, best: int) -> float:
+    """Return the rise over the best level; infinite of losses that are not positive, where it says nothing."""
+    level = float(smooth(val)[best])
+    return (float(np.median(val[-3:])) - level) / level if val.min() > 0 else np.inf
 
 
 def _no_overfitting(train: Floats, val: Floats, best: int, limits: DiagnosticThresholds) -> str | None:
@@ -97,6 +124,10 @@ def _no_overfitting(train: Floats, val: Floats, best: int, limits: DiagnosticThr
     gained = max(0.0, float(val[0]) - level)
     scale = level if val.min() > 0 else gained
     least = max(limits.overfitting_rise_pct * scale, limits.overfitting_descent_pct * gained)
+    if gained > 0 and val.min() > 0:
+        # A loss with a high floor, as of a language model, never rises by a tenth: what it had gained is the measure.
+        lost = max(limits.overfitting_short_rise_pct * scale, limits.overfitting_lost_pct * gained)
+        least = min(least, lost)
     if rise <= least:
         return f"the smoothed validation loss ends {rise:.3g} above its best, not more than {least:.3g}"
     if val.size - 1 - best < 3:

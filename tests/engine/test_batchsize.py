@@ -62,3 +62,19 @@ def test_large_batches_are_fine(columns, profile):
 def test_many_steps_are_no_large_batches():
     run = run_with(train=LOSS, std=[0.004] * 8, val=STUCK, batches=[100] * 8)
     assert found("batch-size-too-large", run) == [] and "steps" in held_back("batch-size-too-large", run)[0]
+
+
+@pytest.mark.parametrize(
+    ("samples", "columns", "fires"),
+    [
+        pytest.param(200, NOISY, True, id="two samples, noisy"),
+        pytest.param(200, {"train": [2.3] * 6, "std": [0.1] * 6}, True, id="two samples, nothing learned"),
+        pytest.param(200, {"train": LOSS[:6], "std": [0.05] * 6}, False, id="two samples, calm"),
+        pytest.param(800, NOISY, False, id="eight samples"),
+        pytest.param(None, NOISY, False, id="nobody knows"),
+    ],
+)
+def test_batches_of_very_few_samples(samples, columns, fires):
+    run = run_with(**columns, samples=[samples] * 6, batches=[100] * 6)
+    assert [str(issue.severity) for issue in found("batch-size-too-small", run)] == ["info"] * fires
+    assert found("batch-size-too-small", run, "guide") == []

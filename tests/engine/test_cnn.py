@@ -105,6 +105,12 @@ def test_pooling_by_a_function_shows_in_the_linear_layer(side, inputs, fires):
     assert bool(hit("missing-pooling", network(*layers))) is fires
 
 
+@pytest.mark.parametrize(("inputs", "fires"), [(24, False), (8 * 49, True)], ids=["a number a channel", "a map"])
+def test_convolutions_side_by_side_are_pooled_one_by_one(inputs, fires):
+    convolutions = [conv(f"convolutions.{at}", out_channels=8) for at in range(3)]
+    assert bool(hit("missing-pooling", network(*convolutions, linear("fc", in_features=inputs)))) is fires
+
+
 @pytest.mark.parametrize("profile", BOTH)
 @pytest.mark.parametrize(
     ("kernel", "side", "fires"),

@@ -100,3 +100,28 @@ def test_a_nan_of_another_kind(run):
 def test_the_graph_tells_that_a_loss_cannot_be_negative(loop, names):
     run = Run.from_epochs([{"epoch": 0, "loss": {"train_mean": -1.0}, "loop": loop}])
     assert [each.check_id for each in found("loss-below-minimum", run)] == names
+
+
+def lost(val_loss=0.5, non_finite=10, epochs=3, **more):
+    loss = {"train_mean": math.nan, "n_batches": 10, "non_finite": non_finite, "val": {"val_loss": val_loss}}
+    sound = {"epoch": 0, "loss": {"train_mean": 0.6, "n_batches": 10, "val": {"val_loss": 0.6}}}
+    return Run.from_epochs([sound, *({"epoch": number + 1, "loss": loss, **more} for number in range(epochs))])
+
+
+def test_weights_that_outlive_a_nan_loss_were_not_stepped():
+    (issue,) = found("labels-all-masked", lost())
+    assert "validation loss stays finite" in issue.description
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(lost(val_loss=math.nan), id="weights are NaN, too"),
+        pytest.param(lost(non_finite=3), id="some batches are finite"),
+        pytest.param(lost(epochs=1), id="one epoch"),
+        pytest.param(lost(loss_scale={"skipped": 10}), id="a scaler skips"),
+        pytest.param(lost(gradients={"norm_max": math.nan}), id="NaN gradients"),
+    ],
+)
+def test_a_loss_lost_in_another_way(run):
+    assert found("labels-all-masked", run) == []

@@ -16,6 +16,7 @@ from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DiagnosticThresholds
 
 BATCHES = "loss.n_batches"
+SAMPLES = "throughput.samples_processed"
 VAL = "loss.val.val_loss"
 
 
@@ -25,7 +26,7 @@ VAL = "loss.val.val_loss"
     category=IssueCategory.loss,
     severity=IssueSeverity.info,
     scope=Scope.session,
-    needs=(TRAIN, SPREAD, LOAD),
+    needs=(TRAIN, SPREAD, f"{LOAD} | {SAMPLES}"),
     section="11.2",
 )
 def batch_size_too_small(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
@@ -34,7 +35,9 @@ def batch_size_too_small(run: Run, limits: DiagnosticThresholds) -> Iterator[Fin
     ## What it does
     Looks for a spread of the batch losses above half of their mean in most epochs, on a GPU that is loaded to less
     than 30 % on average. The robust profile compares the spread with the scale of the run's loss, takes the trend
-    within an epoch out, and leaves out the first epoch, as `high-loss-variance` does. It asks for two more epochs.
+    within an epoch out, and leaves out the first epoch, as `high-loss-variance` does. It asks for two more epochs. It
+    also reports batches of four samples and fewer, whatever the GPU, if their losses spread that far or nothing is
+    learned from them.
 
     ## Why it matters
     The gradient of a small batch is mostly noise, and up to the critical batch size (McCandlish et al., "An Empirical
@@ -57,9 +60,32 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     if np.count_nonzero(np.isfinite(share)) >= 2 and any(True for _ in _too_small(run, share, limits)):
         yield from _too_small(run, share, limits)
         return
+    yield from _tiny(run, limits)
     for found in batch_size_too_small.rule(run, limits):
         found.suppressed = "against the scale of the run's loss the spread is small, or seen too rarely"
         yield found
+
+
+def _tiny(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
+    samples = ratio(run.column(SAMPLES).values, run.column(BATCHES).values)
+    sizes = samples[np.isfinite(samples)]
+    if not sizes.size or median(sizes) > limits.tiny_batch:
+        return
+    mean, spread = run.column(TRAIN).values, run.column(SPREAD).values
+    share = ratio(spread, np.abs(mean))
+    known, loss = share[np.isfinite(share)], mean[np.isfinite(mean)]
+    if not known.size:
+        return
+    learned = float(loss[0] - loss.min()) > limits.stuck_improvement_pct * abs(float(loss[0]))
+    usual = float(np.median(known))
+    if usual > limits.loss_variance_ratio or (loss.size > 1 and not learned):
+        yield Finding(
+            description=f"A batch has {median(sizes):.3g} samples, and their losses usually spread by {usual:.0%} "
+            "of their size.",
+            key=SPREAD,
+            value=usual,
+            evidence=evidence([SPREAD], [], [usual], limits, "tiny_batch") | {"ratio": usual},
+        )
 
 
 def _too_small(run: Run, share: Floats, limits: DiagnosticThresholds) -> Iterator[Finding]:

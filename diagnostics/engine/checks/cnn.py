@@ -165,19 +165,22 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = "no fully connected layer follows that could get too large"
         elif after.downsamples:
             found.suppressed = f"{after.id!r} pools before the first fully connected layer"
-        elif _pooled_by_function(row[-1], after, run.blueprint.input_size):
+        elif _pooled_by_function(row, after, run.blueprint.input_size):
             found.suppressed = f"{after.id!r} sees too few numbers a channel for a map that nothing has pooled"
         yield found
 
 
-def _pooled_by_function(last: Layer, linear: Layer, input_size: tuple[int, ...]) -> bool:
+def _pooled_by_function(row: list[Layer], linear: Layer, input_size: tuple[int, ...]) -> bool:
     """Whether ``linear`` has fewer inputs than the last convolution's map would have without pooling.
 
-    Half of each side is what the smallest pooling leaves; kernels without padding cut far less off.
+    Half of each side is what the smallest pooling leaves; kernels without padding cut far less off. Convolutions side
+    by side, of words for example, are pooled one by one: then there is one input for each channel of all of them.
     """
-    if not linear.in_features or not last.out_channels:
+    if not linear.in_features or not row[-1].out_channels:
         return False
-    per_channel = linear.in_features / last.out_channels
+    if linear.in_features <= sum(layer.out_channels or 0 for layer in row):
+        return True
+    per_channel = linear.in_features / row[-1].out_channels
     return per_channel <= max(1, math.prod(input_size) / 4 if input_size else 1)
 
 

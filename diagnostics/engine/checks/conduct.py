@@ -163,7 +163,7 @@ def softmax_before_cross_entropy(run: Run, limits: DiagnosticThresholds) -> Iter
     category=IssueCategory.loss,
     severity=IssueSeverity.critical,
     scope=Scope.session,
-    needs=("loop.labels_masked | gradients.norm_max",),
+    needs=("loop.labels_masked | gradients.norm_max | loss.val.val_loss",),
     section="",
 )
 def labels_all_masked(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
@@ -173,7 +173,8 @@ def labels_all_masked(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
     In the profiled step the client counts the labels that the cross-entropy leaves out (-100 unless told otherwise).
     It is reported if that is each of them in half of the windows. Without a profiled step, a loss that is NaN while
     the gradient of all parameters is exactly zero says the same: the mean over no label is 0/0, and passes no gradient
-    on.
+    on. So does a loss that is NaN for every batch of two epochs while the validation loss stays finite: then the
+    weights are no NaN.
 
     ## Why it matters
     The mask that should hide the prompt or the padding hides the answers too. The loss is NaN or zero, and the
@@ -200,3 +201,22 @@ def labels_all_masked(run: Run, limits: DiagnosticThresholds) -> Iterator[Findin
     if rows.size and not (masked.values < 1.0).any():
         said = "The loss is NaN while the gradient of every parameter is exactly zero: it is a mean over no label."
         yield _finding(run, rows, TRAIN, said, float(loss.values[rows[0]]))
+        return
+    rows = _lost_without_harm(run)
+    if rows.size and not (masked.values[rows] < 1.0).any():
+        said = "The training loss is NaN for every batch while the validation loss stays finite, so the weights are no "
+        said += "NaN: that is how a mean over no label looks."
+        yield _finding(run, rows, TRAIN, said, float(loss.values[rows[0]]))
+
+
+def _lost_without_harm(run: Run) -> Ints:
+    """Return two epochs or more to the end of which no batch had a finite loss while validation did, on weights that
+    no gradient scaler and no NaN gradient tells of; none if it is not so."""
+    loss, val = run.column(TRAIN), run.column("loss.val.val_loss")
+    lost = loss.seen & np.isnan(loss.values)
+    every = run.column("loss.non_finite").values >= run.column("loss.n_batches").values
+    rows = np.flatnonzero(lost & every & np.isfinite(val.values))
+    strange = run.column("gradients.norm_max")
+    skipped = bool(run.column("loss_scale.skipped")) or not np.isfinite(strange.values[rows][strange.seen[rows]]).all()
+    enough = rows.size >= 2 and rows[-1] == len(run) - 1 and rows[-1] - rows[0] == rows.size - 1
+    return rows if enough and not skipped else rows[:0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
+from diagnostics.engine.checks.classes import binomial_tail
 from diagnostics.engine.checks.loss import TRAIN
 from diagnostics.engine.checks.start import first_steps
 from diagnostics.engine.issue import IssueCategory, IssueSeverity
@@ -20,6 +22,7 @@ PADDING = "data.padding_share"
 OVERLAP = "data.overlap_share"
 VAL = "loss.val.val_loss"
 _CLOSE_EPOCHS = 3
+_LEAST_SURPRISE = 0.05
 
 
 @check(
@@ -37,8 +40,8 @@ def input_scale(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ## What it does
     Looks at the largest floating-point input of the first batches of each epoch. A root mean square above 10 is not
     normalized, and a NaN or infinity is a finding in any case. The robust profile is content with large inputs where
-    the first layer is a normalization (of its input, not of its weights), or where the first loss is that of guessing:
-    then the model scales them itself. So it is with NaN where every loss is finite.
+    the first layer is a normalization (of its input, not of its weights). They are information where the first loss is
+    that of guessing: then they do no harm at once. NaN passes where every loss is finite.
 
     ## Why it matters
     Initializations keep signals at the scale that they come in with. Inputs of several hundred make logits of several
@@ -80,28 +83,30 @@ def input_scale(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
 
 @input_scale.robust
 def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
-    harmless = _scaled_inside(run, limits)
     strange = run.column("loss.non_finite").values
     loss = run.column(TRAIN)
     finite = bool(loss) and bool(np.isfinite(loss.values[loss.seen]).all()) and not np.nansum(strange)
     for found in input_scale.rule(run, limits):
         if found.key == MEAN:
-            found.suppressed = harmless
+            found.suppressed = _normalized_inside(run)
+            found.severity = IssueSeverity.info if _starts_at_guessing(run, limits) else None
         elif finite:
             found.suppressed = "every loss is finite: the model takes care of what is missing"
         yield found
 
 
-def _scaled_inside(run: Run, limits: DiagnosticThresholds) -> str | None:
+def _normalized_inside(run: Run) -> str | None:
     # What normalizes weights (torch.nn.utils.parametrizations) sees no input.
     own = (layer for layer in run.blueprint.layers if "parametrizations." not in layer.id)
     first = next((layer for layer in own if layer.category != "other"), None)
     if first is not None and first.category == "normalization":
         return f"the first layer, {first.id}, normalizes its input"
-    chance, steps = task_of(run).chance, first_steps(run)
-    if chance and steps.size and steps[0] < limits.input_start_ratio * chance:
-        return f"the first loss of {steps[0]:.4g} is that of guessing: the model scales its inputs itself"
     return None
+
+
+def _starts_at_guessing(run: Run, limits: DiagnosticThresholds) -> bool:
+    chance, steps = task_of(run).chance, first_steps(run)
+    return bool(chance and steps.size and steps[0] < limits.input_start_ratio * chance)
 
 
 @check(
@@ -156,7 +161,9 @@ def data_leakage(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ## What it does
     Compares hashes of the samples of both data sets, where `Observer.watch_data` was told of them: more than 1 % of
     the validation samples among the training samples is a leak. The robust profile is silent where the training data
-    repeats itself as often, as tables of few values and short texts do, unless it is more than half. Without hashes, a
+    repeats itself as often, as tables of few values and short texts do: samples drawn from so many different ones as
+    the repetitions tell meet again in another draw, and no more of them than that, by chance (p > 0.05). If that is
+    more than half of the validation samples, it is information: they tell little of what is new. Without hashes, a
     validation loss within 1 % of the training loss in the last three epochs of a run that learned is a hint, as
     information; the robust profile holds it back, since one healthy run in five looks like that.
 
@@ -194,9 +201,42 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     for found in data_leakage.rule(run, limits):
         if found.key == VAL:
             found.suppressed = "healthy runs come as close; tell Observer.watch_data of both data sets to know"
+        elif limits.leakage_certain_pct < found.value <= limits.leakage_natural_ratio * _met_again(natural):
+            found.severity = IssueSeverity.info
+            found.description += (
+                f" So are {natural:.1%} of the training samples each other's: this data repeats itself."
+            )
         elif found.value <= min(limits.leakage_certain_pct, limits.leakage_duplicates_ratio * natural):
             found.suppressed = f"{natural:.1%} of the training samples repeat another one: this data repeats itself"
+        elif _by_chance(run, found.value, natural) > _LEAST_SURPRISE:
+            found.suppressed = "so few samples may be repeated by chance in data that repeats itself"
         yield found
+
+
+def _by_chance(run: Run, shared: float, repeated: float) -> float:
+    """Return how likely so many validation samples are among the training samples of data that repeats itself as the
+    training data does: a sample that is repeated seldom is twice as likely to be met from outside as from inside."""
+    train, val = (run.column(f"data.{name}").values for name in ("train_samples", "val_samples"))
+    if repeated <= 0 or not np.isfinite(train).any() or not np.isfinite(val).any():
+        return 0.0
+    outside, inside = round(shared * float(np.nanmax(val))), round(repeated * float(np.nanmax(train)))
+    share = 2 * np.nanmax(val) / (2 * np.nanmax(val) + np.nanmax(train))
+    return binomial_tail(inside, outside + inside, float(1 - share))
+
+
+def _met_again(repeated: float) -> float:
+    """Return the share of fresh samples that are among the drawn ones, if ``repeated`` of these repeat another.
+
+    For n draws from k equally likely samples, m = n / k each, it is 1 - exp(-m), and the share of repetitions
+    1 - (1 - exp(-m)) / m: the birthday problem, solved for m by bisection.
+    """
+    if repeated <= 0:
+        return 0.0
+    low, high = 0.0, 1e3
+    for _ in range(50):
+        each = (low + high) / 2
+        low, high = (each, high) if 1 + math.expm1(-each) / each < repeated else (low, each)
+    return -math.expm1(-low)
 
 
 def _too_close(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:

@@ -47,6 +47,8 @@ def test_does_not_wait(shares, profile):
         pytest.param(waiting(0.5, pace=1000.0), "any loop takes", id="tiny steps"),
         pytest.param(waiting(0.6, *[0.05] * 9), "1 of 10 epochs", id="a cold cache"),
         pytest.param(waiting(0.6, waits=5), "too few", id="few waits"),
+        pytest.param(waiting(0.1, 0.5, 0.1, 0.5, 0.5, 0.1, 0.5, 0.1, 0.1), "now and then", id="another process"),
+        pytest.param(waiting(*[0.5] * 6, 0.1, 0.1, 0.1), "now and then", id="over"),
         pytest.param(waiting(0.6, system={"gpu_percent": 97.0}), "GPU is busy", id="overlapped"),
     ],
 )
@@ -165,3 +167,12 @@ def test_load_that_wanders_is_no_change():
             level[at] = 0.9 * level[at - 1] + noise[at]
         alarms += bool(found("fail-slow", timed(0.1 * np.exp(level))))
     assert alarms == 0
+
+
+@pytest.mark.parametrize(("seconds", "fires"), [([10.0, 1.0, 10.0, 1.0], False), ([10.0] * 4, True)], ids=str)
+def test_waits_of_short_epochs_count_by_their_time(seconds, fires):
+    epochs = [
+        {"duration_seconds": each, "throughput": {"batches_per_second": 50.0, "data_wait_share": share}}
+        for each, share in zip(seconds, [0.02, 0.4, 0.02, 0.4], strict=True)
+    ]
+    assert bool(found("input-bound", Run.from_epochs(epochs))) is fires

@@ -43,9 +43,14 @@ def test_drop_is_held_back(columns, reason):
 
 @pytest.mark.parametrize(("end", "severity"), [(700, "info"), (200, "warning")])
 def test_drop_of_quick_epochs(end, severity):
-    speed = [*STEADY, *[end] * 5]
-    (issue,) = found("throughput-degradation", run_with(speed=speed, seconds=[0.05] * 15))
+    (issue,) = found("throughput-degradation", run_with(speed=[*STEADY * 15, *[end] * 150], seconds=[0.9] * 300))
     assert issue.severity == severity
+
+
+@pytest.mark.parametrize(("seconds", "severity"), [(2, "info"), (200, "warning"), (None, "warning")])
+def test_a_slowdown_that_cost_little_is_information(seconds, severity):
+    run = run_with(speed=[*STEADY, *[500] * 5], seconds=[seconds] * (len(STEADY) + 5))
+    assert [issue.severity for issue in found("throughput-degradation", run)] == [severity]
 
 
 @pytest.mark.parametrize(

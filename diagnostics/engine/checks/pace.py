@@ -37,8 +37,9 @@ def input_bound(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     ## What it does
     Takes the share of the steps' time that was spent waiting for batches: exact where they come through
     ``obs.data(loader)``, else the time from the end of a step to the next forward pass, of sampled steps. More than
-    20 % is a finding. The robust profile asks for 20 waits, two milliseconds each, and three in ten epochs; and the
-    GPU, where its load is known, must not be busy meanwhile.
+    20 % is a finding. The robust profile asks for 20 waits, two milliseconds each, in three of ten epochs and most of
+    the last third, that cost a tenth of the time of the whole run, since short epochs are mostly the start of their
+    loader; and the GPU, where its load is known, must not be busy meanwhile.
 
     ## Why it matters
     The processor that trains stands idle for that time. It is often the cheapest speed-up there is.
@@ -76,6 +77,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     counted &= ~(seconds < limits.input_wait_seconds) & ~(load >= limits.busy_gpu_percent)
     often = bool(counted.sum() >= limits.input_wait_epochs_pct * share.finite.size)
     known = float(np.nansum(waits[counted])) if np.isfinite(waits).any() else math.inf
+    whole, late = _waited_of_run(run), counted[share.finite][-max(1, share.finite.size // 3) :]
     row_of = {int(epoch): row for row, epoch in enumerate(run.epochs)}
     for found in findings:
         row = row_of[found.epoch or 0]
@@ -83,11 +85,23 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = f"{1000 * seconds[row]:.2g} ms a step are what any loop takes"
         elif load[row] >= limits.busy_gpu_percent:
             found.suppressed = f"the GPU is busy meanwhile ({load[row]:.0f} %)"
+        elif whole < limits.input_wait_run_pct:
+            found.suppressed = f"{whole:.0%} of the time of the run"
         elif not often:
             found.suppressed = f"{counted.sum()} of {share.finite.size} epochs waited so"
+        elif not np.count_nonzero(late) * 2 > late.size:
+            found.suppressed = "now and then only: the last third of the epochs mostly did not wait"
         elif known < limits.input_wait_steps:
             found.suppressed = f"{known:.0f} waits are too few to judge"
         yield found
+
+
+def _waited_of_run(run: Run) -> float:
+    """Return the share of the time of all epochs that went by waiting; 1 where durations are not known."""
+    share, seconds = run.column(WAIT).values, run.column("duration_seconds").values
+    known = np.isfinite(share) & np.isfinite(seconds)
+    spent = float(seconds[known].sum())
+    return float((share * seconds)[known].sum()) / spent if spent > 0 else 1.0
 
 
 def _wait_of_step(run: Run) -> Floats:
@@ -200,7 +214,7 @@ def fail_slow(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     (Pettitt's test, Applied Statistics 28 (1979) 126) and verifies the change as FALCON does: 10 % more than before,
     to the end of the run. The robust profile asks that the rise stands out of the jitter on both sides and that the
     batches stayed as large; of a run whose parts take less than a second it is information, since that measures the
-    scheduler of the machine.
+    scheduler of the machine, and so it is as long as less than a minute was lost.
 
     ## Why it matters
     A processor that throttles, a neighbor on the machine or a disk that fills up costs a tenth of the time for days,
@@ -239,7 +253,7 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
             found.suppressed = f"a rise of {math.expm1(rise):.0%} is within the jitter of {change.jitter:.0%}"
         elif change.larger_batches:
             found.suppressed = "the batches have become larger"
-        elif change.block_seconds < limits.short_epoch_seconds:
+        elif change.block_seconds < limits.short_epoch_seconds or change.lost_seconds < limits.slow_run_seconds:
             found.severity = IssueSeverity.info
         yield found
 
@@ -255,6 +269,7 @@ class _Change:
     """Of the logarithm."""
     p_value: float
     block_seconds: float
+    lost_seconds: float
     larger_batches: bool
 
 
@@ -279,6 +294,7 @@ def _change(run: Run, limits: DiagnosticThresholds) -> _Change | None:
         jitter=max(robust_sigma(logs[:at]), robust_sigma(logs[at:])),
         p_value=p_value,
         block_seconds=median(seconds),
+        lost_seconds=float(seconds[at:].sum()) * (1 - before / after),
         larger_batches=_larger_batches(run, int(rows[at])),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -32,7 +33,8 @@ def throughput_degradation(run: Run, limits: DiagnosticThresholds) -> Iterator[F
     Compares the samples per second of each epoch with the fastest epoch before it; more than 20 % below is a drop. The
     robust profile compares with the usual speed instead of the luckiest epoch, asks that the drop stands out of the
     run's own jitter and lasts to the end: in runs of ten epochs and more, and where epochs take less than a second, for
-    three epochs and a fifth of the run. Of such quick epochs only a drop by 60 % is a warning.
+    three epochs and a fifth of the run. It is information as long as it has cost less than a minute, and of such quick
+    epochs unless the drop is 60 %.
 
     ## Why it matters
     The same training takes longer and costs more. Something beside the model takes the time: another process, a disk,
@@ -71,11 +73,23 @@ def _(run: Run, limits: DiagnosticThresholds) -> Iterator[Finding]:
     quick = bool(known.size and median(known) < limits.short_epoch_seconds)
     sustained = _sustained(speed.size, quick, limits)
     reason = _not_slower(speed, sustained, limits)
+    cost_little = reason is None and _lost_seconds(run) < limits.slow_run_seconds
     for found in findings:
         found.suppressed = reason
-        if quick and reason is None and _end_drop(speed, sustained) < limits.short_epoch_drop_pct:
+        small = quick and reason is None and _end_drop(speed, sustained) < limits.short_epoch_drop_pct
+        if small or cost_little:
             found.severity = IssueSeverity.info
         yield found
+
+
+def _lost_seconds(run: Run) -> float:
+    """Return how much longer the epochs took than they would have at the usual speed; infinite if nobody knows."""
+    speed, seconds = run.column(SPEED).values, run.column(DURATION).values
+    known = np.isfinite(speed) & np.isfinite(seconds)
+    if not known.any():
+        return math.inf
+    usual = median(speed[known][: max(1, np.count_nonzero(known) // 2)])
+    return float(np.sum(seconds[known] * np.maximum(0.0, 1 - speed[known] / usual))) if usual > 0 else math.inf
 
 
 def _sustained(length: int, quick: bool, limits: DiagnosticThresholds) -> int:

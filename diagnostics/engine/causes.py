@@ -15,7 +15,8 @@ _LOST = ("loss-explosion", "nan-in-loss", "inf-gradients")
 _MUTE = ("vanishing-gradients", "frozen-output", "activation-collapse", "no-gradient")
 _DYING = ("dead-neurons", "dead-relu", "saturated-activation", "activation-outliers", "attention-entropy", *_MUTE)
 _UNSTABLE = ("learning-rate-too-high", "first-epoch-blow-up", *_LOST, *_UNRULY, *_IDLE)
-_UNTRAINED = ("learning-rate-too-low", "update-ratio", *_IDLE)
+_CRIPPLED = (*_IDLE, *_DYING)
+_UNTRAINED = ("learning-rate-too-low", "update-ratio", "class-imbalance", *_IDLE)
 _CUT_OFF = ("redundant-layers", *_UNTRAINED)
 
 _AFTER_A_STEP = (*_SPREAD, *_LOST, "exploding-gradients", "oscillation", "loss-divergence", *_IDLE, *_DYING)
@@ -30,16 +31,16 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "amp-overflow": ("parameters-not-updated", *_LOST, *_SPIKES, *_UNTRAINED),
     "parameters-not-updated": (*_MUTE, *_UNTRAINED),
     "missing-zero-grad": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
-    "softmax-before-cross-entropy": ("loss-below-minimum", "vanishing-gradients", "class-imbalance", *_UNTRAINED),
+    "softmax-before-cross-entropy": ("loss-below-minimum", "vanishing-gradients", *_UNTRAINED),
     "loss-below-minimum": (*_UNSTABLE, *_DYING, "update-ratio", "clipping-fraction"),
     "data-leakage": ("overfitting",),
     "class-imbalance": ("overfitting", *_WASTE),
     "input-scale": ("initial-loss", "update-ratio", *_UNSTABLE, *_DYING),
     # Settings.
-    "learning-rate-schedule": ("update-ratio", "learning-rate-too-low", *_UNSTABLE, *_DYING),
-    "weight-collapse": ("update-ratio", "loss-divergence", "overfitting", *_IDLE, *_DYING),
+    "learning-rate-schedule": ("update-ratio", "learning-rate-too-low", "class-imbalance", *_UNSTABLE, *_DYING),
+    "weight-collapse": ("update-ratio", "class-imbalance", "loss-divergence", "overfitting", *_IDLE, *_DYING),
     "initial-loss": ("learning-rate-too-high", "saturated-activation", "update-ratio", *_SPREAD, *_SPIKES),
-    "learning-rate-too-high": ("first-epoch-blow-up", "update-ratio", *_LOST, *_UNRULY, *_IDLE, *_DYING),
+    "learning-rate-too-high": ("first-epoch-blow-up", "update-ratio", "class-imbalance", *_LOST, *_UNRULY, *_CRIPPLED),
     "first-epoch-blow-up": ("update-ratio", *_LOST, *_UNRULY, *_IDLE, *_DYING),
     # Layers that pass nothing on.
     "dead-neurons": (*_MUTE, "dead-relu", "loss-divergence", *_CUT_OFF),
@@ -49,7 +50,7 @@ SYMPTOMS: dict[str, tuple[str, ...]] = {
     "vanishing-gradients": ("frozen-output", "activation-collapse", "no-gradient", *_CUT_OFF),
     "activation-collapse": ("frozen-output", *_IDLE),
     "frozen-output": _IDLE,
-    "no-gradient": ("update-ratio", *_IDLE),
+    "no-gradient": ("update-ratio", "class-imbalance", *_IDLE),
     "unintended-freeze": ("update-ratio", *_IDLE),
     # Events.
     "loss-spike": ("gradient-spike", *_AFTER_A_STEP),
@@ -91,8 +92,8 @@ _LEAD = 3
 _AT_ONCE = frozenset({"loss-spike", "gradient-spike"})
 # Roots that happen at one step: nothing that began before them follows from them.
 
-_HABITS = frozenset({"clipping-fraction"})
-# Roots that are common practice as long as they are no more than information.
+_HABITS = frozenset({"class-imbalance", "clipping-fraction", "data-leakage", "input-scale", "loss-spike"})
+# Roots that are common practice, or over at once, as long as they are no more than information: they explain nothing.
 
 _COST = frozenset(
     {IssueCategory.throughput, IssueCategory.profiler, IssueCategory.system, IssueCategory.sustainability}

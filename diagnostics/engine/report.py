@@ -33,7 +33,7 @@ from diagnostics.engine.run import Run
 from diagnostics.engine.thresholds import DEFAULTS, DiagnosticThresholds
 from observer_client.record import Architecture, Epoch, LogLine
 
-ENGINE_VERSION = "1.3.0"
+ENGINE_VERSION = "1.4.0"
 """Raised when the same run may be judged differently than before."""
 
 _NAMES = tuple(each.name for each in fields(DiagnosticThresholds))

@@ -155,3 +155,13 @@ def test_nan_is_explained_by_the_blow_up():
     epochs = [2.3, 1.0, 40.0, math.nan, math.nan]
     told = {each.check_id: each.caused_by for each in diagnose(run_with(train=epochs)).issues}
     assert told["nan-in-loss"] == "loss-explosion"
+
+
+@pytest.mark.parametrize("root", ["vanishing-gradients", "dead-relu", "learning-rate-schedule", "not-learning"])
+def test_a_model_that_does_not_learn_gives_one_class_only(root):
+    assert causes(issue("class-imbalance"), issue(root)) == [root, None]
+
+
+@pytest.mark.parametrize("root", ["input-scale", "loss-spike"])
+def test_what_is_only_told_explains_no_warning(root):
+    assert causes(issue("overfitting"), issue(root, "info", 0)) == [None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from uuid import UUID
 
 import pytest
@@ -16,6 +17,13 @@ from sessions.models import TrainSession
 from sessions.services import open_session, store_epochs
 
 SESSION_KEY = UUID("6f1f9f0e-2f4c-4b7e-9a51-0f6f8a3f5c11")
+
+
+def pytest_configure():
+    """Heed signals, whatever started the tests (nohup, a job in the background): what they start inherits it."""
+    for each, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(each) is signal.SIG_IGN:
+            signal.signal(each, usual)
 
 
 @pytest.fixture(autouse=True)

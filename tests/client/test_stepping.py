@@ -171,3 +171,55 @@ def test_threads_that_tell_more_than_the_loss(observe):
 
 def test_the_step_of_an_instance_is_documented(observe):
     assert observe().step.__doc__ == Observer.step.__doc__
+
+
+@pytest.fixture
+def stepping():
+    """A thread whose optimizer is in the midst of its hooks until the test calls this, which returns its errors."""
+    inside, go_on, failed = threading.Event(), threading.Event(), []
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+
+    def wait(each, *unused):
+        if each is optimizer:
+            inside.set()
+            go_on.wait(20)
+
+    def step():
+        try:
+            optimizer.step()
+        except RuntimeError as error:
+            failed.append(error)
+
+    def finish():
+        go_on.set()
+        thread.join()
+        return failed
+
+    hooks = [optimizers.register_optimizer_step_pre_hook(each) for each in (wait, lambda *unused: None)]
+    thread = threading.Thread(target=step)
+    thread.start()
+    inside.wait(20)
+    yield finish
+    finish()
+    for each in hooks:
+        each.remove()
+
+
+def test_an_optimizer_in_another_thread_steps_on(observe, stepping):
+    """PyTorch raises there when hooks come or go meanwhile."""
+    observer = observe(layer_health_every=3)
+    trained(observer)
+    observer.flush()
+    observer.close()
+    assert stepping() == []
+
+
+def test_a_run_collected_in_a_hook_of_an_optimizer(observe):
+    """The collector may come at any time."""
+    before = hung()
+    abandoned = [Observer(config=ObserverConfig(mode="offline", quiet=True))]
+    trained(abandoned[0], 1)
+    told = optimizers.register_optimizer_step_pre_hook(lambda *unused: abandoned.clear())
+    trained(observe(layer_health_every=10**6, track_phases=False))
+    told.remove()
+    assert hung() == before

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
+import pickle
 import threading
 import weakref
 
@@ -223,3 +225,24 @@ def test_a_run_collected_in_a_hook_of_an_optimizer(observe):
     trained(observe(layer_health_every=10**6, track_phases=False))
     told.remove()
     assert hung() == before
+
+
+def test_a_step_that_is_pickled_with_its_holder_is_silent(observe):
+    observer = observe()
+    pickle.loads(pickle.dumps(observer.step))(0, loss=1.0, batch_size=4)
+    assert observer._steps.here == 0
+
+
+def test_the_step_of_an_instance_has_its_parameters(observe):
+    assert list(inspect.signature(observe().step).parameters)[:3] == ["step", "loss", "batch_size"]
+
+
+def test_a_step_that_somebody_replaced_is_called(observe, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Observer, "step", lambda self, *unused, **more: seen.append(more))
+    observe().step(loss=1.0)
+    assert seen == [{"loss": 1.0}]
+
+
+def test_a_disabled_observer_does_not_look_at_the_loss(observe):
+    observe(mode="disabled").step(0, object(), 4, grad_norm="?", nonsense=True)

@@ -13,8 +13,9 @@ from contextlib import suppress
 
 _pair: tuple[socket.socket, socket.socket] | None = None
 _tell: Callable[[int], object] | None = None
-_lent: tuple[socket.socket, socket.socket] | None = None
-"""A pair that stays open: somebody who is told of signals instead of us may put it back, and must not fail by that."""
+_lent: tuple[int, int] | None = None
+"""Numbers of a pair that stays open: somebody who is told of signals instead of us may put it back, and must not fail
+by that."""
 
 
 def ears() -> socket.socket | None:
@@ -29,7 +30,7 @@ def open_ears(tell: Callable[[int], object]) -> None:
     """
     global _pair, _tell, _lent
     try:
-        pair, _lent = _lent or socket.socketpair(), None
+        pair, _lent = _taken_back(_lent) if _lent else socket.socketpair(), None
     except OSError:
         return
     for each in pair:
@@ -42,6 +43,10 @@ def open_ears(tell: Callable[[int], object]) -> None:
     if before not in (-1, pair[1].fileno()):
         signal.set_wakeup_fd(before)
         close_ears()
+
+
+def _taken_back(lent: tuple[int, int]) -> tuple[socket.socket, socket.socket]:
+    return socket.socket(fileno=lent[0]), socket.socket(fileno=lent[1])
 
 
 def listen() -> None:
@@ -65,7 +70,7 @@ def close_ears() -> None:
     pair, _pair, _tell = _pair, None, None
     if current not in (-1, pair[1].fileno()):
         signal.set_wakeup_fd(current)
-        _lent = pair
+        _lent = pair[0].detach(), pair[1].detach()
         return
     for each in pair:
         each.close()

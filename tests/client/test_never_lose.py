@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -14,7 +13,7 @@ import weakref
 import pytest
 import torch
 
-from observer_client import Observer, ObserverConfig, past, spool, terminating, wakeup
+from observer_client import Observer, ObserverConfig, past, spool, terminating
 from observer_client.runfolder import entries
 from observer_client.spool import Spool
 from tests.client.conftest import net, records, wait_until
@@ -201,39 +200,6 @@ def test_handlers_are_taken_back(nobody_else, observe):
     first.close()
     second.close()
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-@pytest.fixture
-def somebody_s(nobody_else):
-    """Where somebody else, an event loop perhaps, wants to be told of signals."""
-    pair = socket.socketpair()
-    for each in pair:
-        each.setblocking(False)
-    before = signal.set_wakeup_fd(-1)
-    yield pair[1].fileno()
-    signal.set_wakeup_fd(before)
-    for each in pair:
-        each.close()
-
-
-def test_whoever_wants_signals_meanwhile_may_put_back_what_was_before(observe, somebody_s):
-    first = observe()
-    ours = signal.set_wakeup_fd(somebody_s)
-    first.close()
-    assert signal.set_wakeup_fd(ours) == somebody_s
-    second = observe()
-    assert signal.set_wakeup_fd(ours) == ours
-    second.close()
-    assert signal.set_wakeup_fd(-1) == -1
-
-
-def test_runs_inside_an_event_loop_open_no_sockets_on_and_on(observe, somebody_s):
-    signal.set_wakeup_fd(somebody_s)
-    observe().close()
-    numbers = [each.fileno() for each in wakeup._lent]
-    observe().close()
-    assert [each.fileno() for each in wakeup._lent] == numbers
-    assert signal.set_wakeup_fd(-1) == somebody_s
 
 
 def test_in_a_thread_no_handler_is_set(observe):

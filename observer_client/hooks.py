@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import nullcontext, suppress
-from types import FrameType
 from typing import Any
 
 
@@ -96,14 +95,20 @@ def is_stepping() -> bool:
 
     A garbage collection that ends a run may come in the middle of it, too.
     """
-    return any(map(_is_in_step, sys._current_frames().values()))
+    return _runs("torch.optim.optimizer", {"wrapper"})
 
 
-def _is_in_step(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_name == "wrapper" and frame.f_globals.get("__name__") == "torch.optim.optimizer":
-            return True
-        frame = frame.f_back
+def is_in_backward() -> bool:
+    """Say whether gradients are computed right now, in any thread: the engine goes through the hooks of parameters."""
+    return _runs("torch.autograd", {"backward", "grad"})
+
+
+def _runs(module: str, functions: Container[str]) -> bool:
+    for frame in sys._current_frames().values():
+        while frame is not None:
+            if frame.f_code.co_name in functions and frame.f_globals.get("__name__") == module:
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
     return False
 
 

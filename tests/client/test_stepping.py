@@ -53,6 +53,24 @@ def test_no_parameter_keeps_an_empty_table_of_hooks(observe):
     assert [each._backward_hooks for each in model.parameters()] == [None] * 4
 
 
+def test_a_table_that_another_thread_goes_through_stays(observe):
+    """To take it away there would take it from under the engine."""
+    inside, go_on = threading.Event(), threading.Event()
+    observer, model = observe(), net()
+    observer.register_model(model)
+    loss = model(torch.ones(2, 4)).sum()
+    loss.register_hook(lambda *unused: inside.set() or go_on.wait(20) and None)
+    thread = threading.Thread(target=loss.backward)
+    thread.start()
+    inside.wait(20)
+    before = [each._backward_hooks for each in model.parameters()]
+    observer.flush()
+    after = [each._backward_hooks for each in model.parameters()]
+    go_on.set()
+    thread.join()
+    assert any(before) and all(old is new for old, new in zip(before, after, strict=True))
+
+
 def test_a_table_of_somebody_else_s_hooks_stays(observe):
     model, seen = net(), []
     for each in model.parameters():

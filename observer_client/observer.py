@@ -188,6 +188,7 @@ class Observer:
 
         ``loss`` and ``grad_norm`` are tensors or numbers, ``batch_size`` the samples of the step, ``clipped`` says
         whether the gradient was clipped. ``step`` may be any number: steps are counted here.
+        Whoever keeps this method must keep the Observer, too: a run ends when nobody holds it.
         """
         given = {"grad_norm": grad_norm, "lr": lr, "clipped": clipped, **extra}
         self._take(step, loss, batch_size, **{name: value for name, value in given.items() if value is not None})

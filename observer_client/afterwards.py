@@ -19,6 +19,9 @@ from observer_client.spool import Spool
 
 _EPOCH = b',"kind":"epoch",'
 FINAL = "final_"
+_lock = threading.Lock()
+_under_way: dict[Path, Spool] = {}
+"""What a thread delivers right now: metrics that come meanwhile join it."""
 
 
 @harmless
@@ -38,20 +41,42 @@ def tell_afterwards(observer: Observer, metrics: Mapping[str, float]) -> None:
         observer._epochs.again_as(last["epoch"], found["attempt"])
         observer._write("epoch", found)
         return
-    spool = claim_run(folder)
-    if spool is None:
-        log.warning("mldiag: the run in %s is held by another process: metrics after its end are left out", folder)
-        return
-    spool.append("epoch", found)
-    if observer.config.mode == "online":
-        try:
-            # Not a daemon: a script ends right after its last evaluation.
-            threading.Thread(target=_deliver, args=(spool, observer), name="mldiag-afterwards").start()
-        except RuntimeError:
-            # No thread to be had: the next run delivers it.
+    with _lock:
+        if (under_way := _under_way.get(folder)) is not None:
+            under_way.append("epoch", found)
+            return
+        spool = claim_run(folder)
+        if spool is None:
+            log.warning("mldiag: the run in %s is held by another process: metrics after its end are left out", folder)
+            return
+        spool.append("epoch", found)
+        if observer.config.mode != "online":
             spool.close()
-    else:
+            return
+        _under_way[folder] = spool
+    try:
+        # Not a daemon: a script ends right after its last evaluation.
+        threading.Thread(target=_deliver, args=(folder, spool, observer), name="mldiag-afterwards").start()
+    except RuntimeError:
+        # No thread to be had: the next run delivers it.
+        _release(folder, spool)
+
+
+def _release(folder: Path, spool: Spool) -> None:
+    with _lock:
+        if _under_way.get(folder) is spool:
+            del _under_way[folder]
+            spool.close()
+
+
+def _is_done(folder: Path, spool: Spool) -> bool:
+    """Let go of ``spool`` unless more came meanwhile."""
+    with _lock:
+        if spool.unsent():
+            return False
+        del _under_way[folder]
         spool.close()
+        return True
 
 
 def last_epoch(records: Path) -> dict[str, Any] | None:
@@ -85,13 +110,16 @@ def _same(told: Any, value: float) -> bool:
 
 
 @harmless
-def _deliver(spool: Spool, observer: Observer) -> None:
+def _deliver(folder: Path, spool: Spool, observer: Observer) -> None:
     config = observer.config
     connection = Connection(config.url, config.api_key, max(0.1, min(10.0, config.close_seconds)))
     try:
-        Delivery(spool, connection).run()
+        delivery = Delivery(spool, connection)
+        delivery.run()
+        while not _is_done(folder, spool):
+            delivery.run()
     except (Unavailable, Refused) as error:
         log.warning("mldiag: metrics after the end are kept in %s: %s", spool.folder, error)
     finally:
         connection.close()
-        spool.close()
+        _release(folder, spool)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from observer_client.guard import harmless
-from observer_client.hooks import is_compiling, is_unreadable
+from observer_client.hooks import is_compiling, is_in_backward, is_unreadable
 from observer_client.layout import Layer, thin
 
 if TYPE_CHECKING:
@@ -129,14 +129,10 @@ class BackwardProbe:
         for each in self._watched:
             self._release(each)
             parameter = each.parameter()
-            if parameter is not None and each.was_bare and not parameter._backward_hooks and not _in_backward():
+            if parameter is not None and each.was_bare and not parameter._backward_hooks and not is_in_backward():
                 # An empty table of hooks is gone through in each backward pass all the same.
                 parameter._backward_hooks = None
             each.was_bare = False
-
-
-def _in_backward() -> bool:
-    return bool(_torch()._C._current_graph_task_id() != -1)
 
 
 def _few(layers: Sequence[Layer]) -> Iterable[Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Container
+from contextlib import nullcontext, suppress
 from typing import Any
 
 
@@ -45,9 +45,9 @@ def is_compiled(model: Any) -> bool:
 
 class OptimizerHooks:
     """Calls ``before`` and ``after`` around the steps of all optimizers, while it is hung: each hook makes every one
-    of these steps longer."""
+    of these steps longer. Without ``before`` that is not hung."""
 
-    def __init__(self, before: Callable[..., None], after: Callable[..., None]) -> None:
+    def __init__(self, before: Callable[..., None] | None, after: Callable[..., None]) -> None:
         self._before, self._after = before, after
         self._handles: list[Any] = []
 
@@ -59,10 +59,10 @@ class OptimizerHooks:
         )
 
         if not self._handles and not is_stepping():
-            self._handles = [
-                register_optimizer_step_pre_hook(self._before),
-                register_optimizer_step_post_hook(self._after),
-            ]
+            _remove_left()
+            if self._before is not None:
+                self._handles.append(register_optimizer_step_pre_hook(self._before))
+            self._handles.append(register_optimizer_step_post_hook(self._after))
         return bool(self._handles)
 
     def rest(self) -> None:
@@ -71,20 +71,44 @@ class OptimizerHooks:
             self.leave()
 
     def leave(self) -> None:
-        """Listen no more."""
-        for handle in self._handles:
-            handle.remove()
+        """Listen no more. What may still be called until the optimizer that steps now is done must be harmless."""
+        _left.extend(self._handles)
         self._handles = []
+        if _left and not is_stepping():
+            _remove_left()
+
+
+_left: list[Any] = []
+"""Hooks that nobody needs any more."""
+
+
+def _remove_left() -> None:
+    # Another thread may be at it, too.
+    with suppress(IndexError):
+        while True:
+            _left.pop().remove()
 
 
 def is_stepping() -> bool:
-    """Say whether an optimizer steps right now: PyTorch goes through the hooks of all optimizers, and these must stay
-    as they are."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "wrapper" and frame.f_globals.get("__name__") == "torch.optim.optimizer":
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
+    """Say whether an optimizer steps right now, in any thread: PyTorch goes through the hooks of all optimizers, and
+    these must stay as they are.
+
+    A garbage collection that ends a run may come in the middle of it, too.
+    """
+    return _runs("torch.optim.optimizer", {"wrapper"})
+
+
+def is_in_backward() -> bool:
+    """Say whether gradients are computed right now, in any thread: the engine goes through the hooks of parameters."""
+    return _runs("torch.autograd", {"backward", "grad"})
+
+
+def _runs(module: str, functions: Container[str]) -> bool:
+    for frame in sys._current_frames().values():
+        while frame is not None:
+            if frame.f_code.co_name in functions and frame.f_globals.get("__name__") == module:
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
     return False
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import itertools
 import os
 import threading
@@ -29,7 +28,7 @@ from observer_client.rates import RateReader
 from observer_client.record import Ending, LogLine
 from observer_client.recording import Recording
 from observer_client.sender import Outcome
-from observer_client.stepping import Stepper, taker
+from observer_client.stepping import Stepper, silent, taker
 from observer_client.steps import StepBook
 from observer_client.weak import weakly
 from observer_client.window import told
@@ -91,10 +90,11 @@ class Observer:
         self._layers, self._signals = self._epochs.layers, self._epochs.signals
         self._rates = RateReader()
         self._stepper = Stepper(self._steps, self._layers, self._rates)
-        self._take = taker(self._stepper, self._steps, self._rates)
-        if type(self).step is Observer.step:
-            # Found before the method, whose signature and documentation it has: a call less at every step.
-            self.__dict__["step"] = functools.update_wrapper(self._take, Observer.step)
+        on = self.config.mode != "disabled"
+        self._take = taker(self._stepper, self._steps, self._rates, _STEP) if on else silent
+        if type(self).step is _STEP and on:
+            # Found before the method: a call less at every step.
+            self.__dict__["step"] = self._take
         self._model = ModelWatch(weakly(self._write))
         self._recording: Recording | None = None
         self._tap: LogTap | None = None
@@ -188,6 +188,7 @@ class Observer:
 
         ``loss`` and ``grad_norm`` are tensors or numbers, ``batch_size`` the samples of the step, ``clipped`` says
         whether the gradient was clipped. ``step`` may be any number: steps are counted here.
+        Whoever keeps this method must keep the Observer, too: a run ends when nobody holds it.
         """
         given = {"grad_norm": grad_norm, "lr": lr, "clipped": clipped, **extra}
         self._take(step, loss, batch_size, **{name: value for name, value in given.items() if value is not None})
@@ -336,6 +337,10 @@ class Observer:
     def __reduce__(self) -> tuple[Callable[[], Observer], tuple[()]]:
         # A dataset or a model may hold on to the Observer: its copies in other processes stay silent.
         return _silent, ()
+
+
+_STEP = Observer.step
+"""The method as it is here, whatever somebody puts in its place."""
 
 
 def _silent() -> Observer:

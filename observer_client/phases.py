@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from observer_client.guard import harmless
-from observer_client.hooks import Hook, is_compiled, is_compiling
+from observer_client.hooks import Hook, OptimizerHooks, is_compiled, is_compiling
 from observer_client.signal_records import Phases
 from observer_client.steps import StepBook
 
@@ -58,6 +58,7 @@ class PhaseWatch:
         self._looks = False
         self._model: weakref.ref[torch.nn.Module] | None = None
         self._handles: list[Any] = []
+        self._optimizers = OptimizerHooks(self._steps_now, self._stepped)
         self._samples: list[Sample] = []
         self._on_host = True
         self._spent = 0.0
@@ -84,19 +85,14 @@ class PhaseWatch:
         model = self._model() if self._model else None
         if model is None or is_compiled(model):
             return
-        from torch.optim.optimizer import (  # The model is torch's, so it is there.
-            register_optimizer_step_post_hook,
-            register_optimizer_step_pre_hook,
-        )
-
+        # Where another thread steps an optimizer right now, this window does without.
+        self._optimizers.hang()
         weights = next(iter(model.parameters()), None)
         self._on_host = weights is None or weights.device.type == "cpu"
         self._looks = True
         self._handles = [
             model.register_forward_pre_hook(Hook(self._begins), with_kwargs=True),
             model.register_forward_hook(Hook(self._ended)),
-            register_optimizer_step_pre_hook(self._steps_now),
-            register_optimizer_step_post_hook(self._stepped),
         ]
 
     @harmless
@@ -201,6 +197,7 @@ class PhaseWatch:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._optimizers.leave()
         self._forget()
 
 

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from observer_client.guard import harmless
-from observer_client.hooks import is_stepping
+from observer_client.hooks import OptimizerHooks
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,8 @@ class RateReader:
         self._optimizer: weakref.ref[torch.optim.Optimizer] | None = None
         self._model: weakref.ref[torch.nn.Module] | None = None
         self._strangers: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
-        self._hook: Any = None
+        self._is_closed = False
+        self._hooks = OptimizerHooks(None, self._seen)
 
     def use(self, optimizer: torch.optim.Optimizer) -> None:
         """Read from ``optimizer`` from now on."""
@@ -44,10 +45,15 @@ class RateReader:
     def find(self, model: torch.nn.Module) -> None:
         """Look out for the optimizer that steps parameters of ``model``, unless one is known."""
         self._model = weakref.ref(model)
-        if self._optimizer is None and self._hook is None:
-            from torch.optim.optimizer import register_optimizer_step_post_hook  # The model is torch's, so it is there.
+        self._is_closed = False
+        self._listen()
 
-            self._hook = register_optimizer_step_post_hook(self._seen)
+    def _listen(self) -> None:
+        """Listen for as long as the optimizer is not known."""
+        if self._optimizer is not None:
+            self._hooks.rest()
+        elif self._model is not None and not self._is_closed:
+            self._hooks.hang()
 
     @harmless
     def _seen(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
@@ -63,8 +69,7 @@ class RateReader:
 
     def follow(self) -> None:
         """Look whether the optimizer has other groups, as one has that loaded a checkpoint."""
-        if self._hook is not None and self._optimizer is not None and not is_stepping():
-            self.close()
+        self._listen()
         optimizer = self._optimizer() if self._optimizer else None
         if optimizer is not None and optimizer.param_groups is not self.groups:
             self._take(optimizer)
@@ -77,6 +82,5 @@ class RateReader:
 
     def close(self) -> None:
         """Stop looking out."""
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        self._is_closed = True
+        self._hooks.leave()

@@ -80,6 +80,8 @@ class Sender:
             self._bell = Bell()
             self._thread.start()
         except (RuntimeError, OSError) as error:
+            if self._bell is not None:
+                self._bell.close()
             # No thread to be had, or no file: the records are on disk all the same.
             log.warning("mldiag: cannot send while training (%s); records are kept in %s", error, self._spool.folder)
             self._done.set()

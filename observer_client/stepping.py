@@ -8,7 +8,9 @@ since graphs that are kept take memory that is not in the cache. ``python -m ben
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import update_wrapper
 from time import perf_counter
+from types import MethodType
 from typing import Any
 
 from observer_client.guard import report
@@ -91,12 +93,28 @@ class Stepper:
             raise TypeError(f"step records no {', '.join(extra)}; give epoch metrics to flush")
 
 
-def taker(stepper: Stepper, book: StepBook, rates: RateReader) -> Take:
-    """Return what `Observer.step` does, as a function of its own: that spares a call and every look into ``self``."""
+class Elsewhere:
+    """What a pickled `Observer.step` belongs to: in another process it records nothing."""
+
+    def step(self, *arguments: Any, **more: Any) -> None:
+        """Do nothing."""
+
+
+def silent(*arguments: Any, **more: Any) -> None:
+    """Take the steps of an Observer that is disabled."""
+
+
+def taker(stepper: Stepper, book: StepBook, rates: RateReader, like: Take) -> Take:
+    """Return what `Observer.step` does, as a function of its own: that spares a call and every look into ``self``.
+
+    It is signed and documented ``like`` that.
+    """
     fresh, append, work, tell, clock = book.fresh, book.fresh.append, stepper.work, stepper.tell, perf_counter
 
     # Defaults of keyword-only arguments are looked up at each call, so these all come in ``more``.
-    def step(step: int | None = None, loss: Any = None, batch_size: int | None = None, **more: Any) -> None:
+    def step(
+        here: object, step: int | None = None, loss: Any = None, batch_size: int | None = None, **more: Any
+    ) -> None:
         try:
             if more:
                 tell(clock(), loss, batch_size, **more)
@@ -114,4 +132,5 @@ def taker(stepper: Stepper, book: StepBook, rates: RateReader) -> Take:
             # The guard is written out: this runs at every step.
             report("Observer.step", error)
 
-    return step
+    # A method, since a function could not be pickled with what holds it: a model, say, or a worker's arguments.
+    return MethodType(update_wrapper(step, like), Elsewhere())

@@ -13,6 +13,9 @@ from contextlib import suppress
 
 _pair: tuple[socket.socket, socket.socket] | None = None
 _tell: Callable[[int], object] | None = None
+_lent: tuple[int, int] | None = None
+"""Numbers of a pair that stays open: somebody who is told of signals instead of us may put it back, and must not fail
+by that."""
 
 
 def ears() -> socket.socket | None:
@@ -25,18 +28,25 @@ def open_ears(tell: Callable[[int], object]) -> None:
 
     Where somebody else, an event loop for instance, is told of signals this way, it stays so and nothing is heard.
     """
-    global _pair, _tell
+    global _pair, _tell, _lent
     try:
-        pair = socket.socketpair()
+        pair, _lent = _taken_back(_lent) if _lent else socket.socketpair(), None
     except OSError:
         return
     for each in pair:
         each.setblocking(False)
+    # What came while nobody listened is over.
+    with suppress(OSError):
+        pair[0].recv(65_536)
     before = signal.set_wakeup_fd(pair[1].fileno(), warn_on_full_buffer=False)
     _pair, _tell = pair, tell
-    if before != -1:
+    if before not in (-1, pair[1].fileno()):
         signal.set_wakeup_fd(before)
-        _close()
+        close_ears()
+
+
+def _taken_back(lent: tuple[int, int]) -> tuple[socket.socket, socket.socket]:
+    return socket.socket(fileno=lent[0]), socket.socket(fileno=lent[1])
 
 
 def listen() -> None:
@@ -53,16 +63,14 @@ def listen() -> None:
 
 def close_ears() -> None:
     """Hear no more. Raises ValueError outside the main thread."""
+    global _pair, _tell, _lent
     if _pair is None:
         return
     current = signal.set_wakeup_fd(-1)
-    if current not in (-1, _pair[1].fileno()):
-        signal.set_wakeup_fd(current)
-    _close()
-
-
-def _close() -> None:
-    global _pair, _tell
     pair, _pair, _tell = _pair, None, None
-    for each in pair or ():
+    if current not in (-1, pair[1].fileno()):
+        signal.set_wakeup_fd(current)
+        _lent = pair[0].detach(), pair[1].detach()
+        return
+    for each in pair:
         each.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from observer_client.config import ObserverConfig
 from observer_client.guard import harmless, log
+from observer_client.hooks import is_stepping
 from observer_client.loadertap import LoaderTap, samples_in
 from observer_client.losstap import LossTap
 from observer_client.observer import Observer
@@ -93,6 +94,9 @@ class WatchingObserver(Observer):
         from torch.optim.optimizer import register_optimizer_step_post_hook  # The model is torch's, so it is there.
 
         if self._optimizers is not None:
+            if is_stepping():
+                # In another thread, whose training hooks that come or go would end.
+                return
             self._optimizers.remove()
         self._optimizers = register_optimizer_step_post_hook(self._stepped)
 

@@ -68,6 +68,17 @@ def test_they_are_sent(server, observe):
     assert server.session.epochs[0, 1]["loss"]["val"] == {"val_loss": 0.5, "test_acc": 0.9}
 
 
+def test_those_of_several_evaluations_in_a_row_are_sent(server, observe):
+    observer = observe(server)
+    train(observer, 1)
+    observer.close()
+    server.slow = 0.1
+    for number in range(4):
+        tell_afterwards(observer, {f"test_acc_{number}": 0.9})
+    wait_until(lambda: (0, 4) in server.session.epochs)
+    assert set(server.session.epochs[0, 4]["loss"]["val"]) == {"val_loss", *(f"test_acc_{each}" for each in range(4))}
+
+
 def test_a_server_that_is_gone_gets_them_later(server, observe, caplog):
     observer = observe(server)
     train(observer, 1)

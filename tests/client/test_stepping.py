@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
+import pickle
 import threading
 import weakref
 
@@ -49,6 +51,24 @@ def test_where_every_step_is_sampled_hooks_stay(observe):
 def test_no_parameter_keeps_an_empty_table_of_hooks(observe):
     model, _ = trained(observe(layer_health_every=10**6))
     assert [each._backward_hooks for each in model.parameters()] == [None] * 4
+
+
+def test_a_table_that_another_thread_goes_through_stays(observe):
+    """To take it away there would take it from under the engine."""
+    inside, go_on = threading.Event(), threading.Event()
+    observer, model = observe(), net()
+    observer.register_model(model)
+    loss = model(torch.ones(2, 4)).sum()
+    loss.register_hook(lambda *unused: inside.set() or go_on.wait(20) and None)
+    thread = threading.Thread(target=loss.backward)
+    thread.start()
+    inside.wait(20)
+    before = [each._backward_hooks for each in model.parameters()]
+    observer.flush()
+    after = [each._backward_hooks for each in model.parameters()]
+    go_on.set()
+    thread.join()
+    assert any(before) and all(old is new for old, new in zip(before, after, strict=True))
 
 
 def test_a_table_of_somebody_else_s_hooks_stays(observe):
@@ -171,3 +191,76 @@ def test_threads_that_tell_more_than_the_loss(observe):
 
 def test_the_step_of_an_instance_is_documented(observe):
     assert observe().step.__doc__ == Observer.step.__doc__
+
+
+@pytest.fixture
+def stepping():
+    """A thread whose optimizer is in the midst of its hooks until the test calls this, which returns its errors."""
+    inside, go_on, failed = threading.Event(), threading.Event(), []
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+
+    def wait(each, *unused):
+        if each is optimizer:
+            inside.set()
+            go_on.wait(20)
+
+    def step():
+        try:
+            optimizer.step()
+        except RuntimeError as error:
+            failed.append(error)
+
+    def finish():
+        go_on.set()
+        thread.join()
+        return failed
+
+    hooks = [optimizers.register_optimizer_step_pre_hook(each) for each in (wait, lambda *unused: None)]
+    thread = threading.Thread(target=step)
+    thread.start()
+    inside.wait(20)
+    yield finish
+    finish()
+    for each in hooks:
+        each.remove()
+
+
+def test_an_optimizer_in_another_thread_steps_on(observe, stepping):
+    """PyTorch raises there when hooks come or go meanwhile."""
+    observer = observe(layer_health_every=3)
+    trained(observer)
+    observer.flush()
+    observer.close()
+    assert stepping() == []
+
+
+def test_a_run_collected_in_a_hook_of_an_optimizer(observe):
+    """The collector may come at any time."""
+    before = hung()
+    abandoned = [Observer(config=ObserverConfig(mode="offline", quiet=True))]
+    trained(abandoned[0], 1)
+    told = optimizers.register_optimizer_step_pre_hook(lambda *unused: abandoned.clear())
+    trained(observe(layer_health_every=10**6, track_phases=False))
+    told.remove()
+    assert hung() == before
+
+
+def test_a_step_that_is_pickled_with_its_holder_is_silent(observe):
+    observer = observe()
+    pickle.loads(pickle.dumps(observer.step))(0, loss=1.0, batch_size=4)
+    assert observer._steps.here == 0
+
+
+def test_the_step_of_an_instance_has_its_parameters(observe):
+    assert list(inspect.signature(observe().step).parameters)[:3] == ["step", "loss", "batch_size"]
+
+
+def test_a_step_that_somebody_replaced_is_called(observe, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Observer, "step", lambda self, *unused, **more: seen.append(more))
+    observe().step(loss=1.0)
+    assert seen == [{"loss": 1.0}]
+
+
+def test_a_disabled_observer_does_not_look_at_the_loss(observe):
+    observe(mode="disabled").step(0, object(), 4, grad_norm="?", nonsense=True)

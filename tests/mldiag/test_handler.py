@@ -118,4 +118,5 @@ def test_a_stream_that_breaks_off_is_closed(asked):
     with pytest.raises(ConnectionResetError):
         asked("/streamed", method="GET")
     # By then the thread has given its connection back, or keeps it as it may.
-    assert SEEN == [connection.vendor == "sqlite"]
+    (is_connected,) = SEEN
+    assert is_connected == (connection.vendor == "sqlite")

@@ -242,7 +242,12 @@ class Finish(APIView):
     @extend_schema(
         parameters=[
             KEY,
-            OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="wait=N: up to N (30) seconds."),
+            OpenApiParameter(
+                "Prefer",
+                str,
+                OpenApiParameter.HEADER,
+                description="wait=N: up to N (30) seconds, or not at all while very many wait.",
+            ),
         ],
         request=wire("Ending"),
         responses={200: FinishOut, **REFUSALS},

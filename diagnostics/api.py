@@ -39,7 +39,8 @@ PREFER = OpenApiParameter(
     "Prefer",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="RFC 7240: `respond-async` answers at once with 202, `wait=N` waits up to N seconds (at most 30).",
+    description="RFC 7240: `respond-async` answers at once with 202, `wait=N` waits up to N seconds (at most 30). "
+    "While very many wait, the answer is 202 at once.",
 )
 
 

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
+from django.db import close_old_connections
 from django.http import FileResponse, HttpResponseBase
 from django.urls import set_script_prefix
 
@@ -44,9 +45,11 @@ class OneThreadHandler(ASGIHandler):
             return
         try:
             response = await self._in_thread(self._answer, scope, body)
-            await self.send_response(response, send)
-            if response.streaming:
-                await self._in_thread(response.close)
+            try:
+                await self.send_response(response, send)
+            finally:
+                if response.streaming:
+                    await self._in_thread(response.close)
         finally:
             body.close()
 
@@ -60,7 +63,10 @@ class OneThreadHandler(ASGIHandler):
         response: HttpResponseBase = refusal if request is None else self.get_response(request)
         if isinstance(response, FileResponse):
             response.block_size = self.chunk_size
-        if not response.streaming:
-            # What it holds can still be sent; the connections to the database belong to this thread.
+        # The connections to the database belong to this thread, and whoever closes a stream is in any other.
+        if response.streaming:
+            close_old_connections()
+        else:
+            # What it holds can still be sent.
             response.close()
         return response

@@ -25,6 +25,7 @@ from projects.models import KeyKind
 from projects.parsers import Preference, sent
 from projects.serializers import ErrorOut
 from projects.services import NotAllowed, NotFound, Refused, is_owner
+from projects.services.waiting import patience
 from sessions import services
 from sessions.lines import SessionPages
 from sessions.models import TrainSession
@@ -241,7 +242,12 @@ class Finish(APIView):
     @extend_schema(
         parameters=[
             KEY,
-            OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="wait=N: up to N (30) seconds."),
+            OpenApiParameter(
+                "Prefer",
+                str,
+                OpenApiParameter.HEADER,
+                description="wait=N: up to N (30) seconds, or not at all while very many wait.",
+            ),
         ],
         request=wire("Ending"),
         responses={200: FinishOut, **REFUSALS},
@@ -255,13 +261,14 @@ class Finish(APIView):
 
 def await_diagnosis(session: TrainSession, seconds: float) -> bool:
     """Wait until everything that the session sent was judged; returns whether it was."""
-    limit = time.monotonic() + seconds
-    while session.diagnosed is None or session.diagnosed < session.last_seen:
-        if time.monotonic() >= limit:
-            return False
-        if not connection.in_atomic_block:
-            # Others may need the connection meanwhile: the pool has few.
-            connection.close()
-        time.sleep(POLL_SECONDS)
-        session.refresh_from_db()
+    with patience(seconds) as granted:
+        limit = time.monotonic() + granted
+        while session.diagnosed is None or session.diagnosed < session.last_seen:
+            if time.monotonic() >= limit:
+                return False
+            if not connection.in_atomic_block:
+                # Others may need the connection meanwhile: the pool has few. One that may be kept is cheaper kept.
+                connection.close_if_unusable_or_obsolete()
+            time.sleep(POLL_SECONDS)
+            session.refresh_from_db()
     return True

@@ -10,13 +10,14 @@ from django.core.paginator import Paginator
 from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.timezone import now
 from django.views.decorators.http import require_safe
 
 from projects.models import Project
 from projects.services import is_owner
 from projects.services.documents import clean
 from sessions.listing import HEAVY, Listing, cells, offered
-from sessions.models import Liveness, SessionLog, SessionStatus, TrainSession
+from sessions.models import LEAST_SILENCE, Liveness, SessionLog, SessionStatus, TrainSession
 
 PROJECTS_ON_A_PAGE = 50
 LINES_ON_A_PAGE = 200
@@ -51,17 +52,24 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "cards": [(project, recent[project.pk], problems[project.pk]) for project in page.object_list],
-        "going": _going(running.order_by("-last_seen", "-pk")[:RUNNING_READ]),
+        "going": _going(running.order_by("-last_seen", "-pk")),
         "is_first_run": not any(project.session_count for project in page.object_list),
     }
     return render(request, "home.html", context)
 
 
-def _going(running: Iterable[TrainSession]) -> list[tuple[str, list[TrainSession], int]]:
-    """Tell what runs from what went silent: heading, sessions, how many more. However many run, silence is seen."""
+def _going(running: QuerySet[TrainSession]) -> list[tuple[str, list[TrainSession], int]]:
+    """Tell what runs from what went silent: heading, sessions, how many more. However many run, silence is seen.
+
+    ``running`` is sorted by when it was heard of.
+    """
+    read = list(running[:RUNNING_READ])
+    if len(read) == RUNNING_READ:
+        quiet = running.filter(last_seen__lt=min(read[-1].last_seen, now() - LEAST_SILENCE))
+        read += quiet[:RUNNING_READ]
     alive: list[TrainSession] = []
     silent: list[TrainSession] = []
-    for session in running:
+    for session in read:
         (silent if session.state == Liveness.LOST else alive).append(session)
     parts = (("Running now", alive, RUNNING_SHOWN), ("Went silent", silent, SILENT_SHOWN))
     return [(title, several[:most], max(0, len(several) - most)) for title, several, most in parts if several]

@@ -15,6 +15,7 @@ from diagnostics.models import DiagnosticRun, State
 from diagnostics.services.anomaly import ask_to_learn
 from diagnostics.services.judging import announce, judge, policy_of, store
 from projects.services.documents import clean
+from projects.services.waiting import patience
 from sessions.models import Liveness, TrainSession
 from sessions.services import note_silence
 
@@ -49,17 +50,19 @@ def diagnose_now(session: TrainSession) -> DiagnosticRun:
 
 def wait_for(run: DiagnosticRun, seconds: float) -> DiagnosticRun:
     """Return the run as it stands when it is final, or after ``seconds``."""
-    deadline, pause = monotonic() + seconds, FIRST_LOOK
-    while True:
-        run.refresh_from_db()
-        left = deadline - monotonic()
-        if run.state in FINAL or left <= 0:
-            return run
-        if not connection.in_atomic_block:
-            # Whoever waits must not keep a connection from those who bring the answer: the pool has few.
-            connection.close()
-        sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+    with patience(seconds) as granted:
+        deadline, pause = monotonic() + granted, FIRST_LOOK
+        while True:
+            run.refresh_from_db()
+            left = deadline - monotonic()
+            if run.state in FINAL or left <= 0:
+                return run
+            if not connection.in_atomic_block:
+                # Whoever waits must not keep a connection from those who bring the answer: the pool has few. One
+                # that may be kept is cheaper kept.
+                connection.close_if_unusable_or_obsolete()
+            sleep(min(pause, left))
+            pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 def work(run_id: int) -> bool:

@@ -52,6 +52,10 @@ def restore_sessions(project: Project, pks: Iterable[int]) -> int:
 @transaction.atomic
 def delete_sessions(project: Project, pks: Iterable[int]) -> int:
     """Delete sessions with all that was logged and found; return how many."""
-    _, rows = project.sessions.filter(pk__in=pks).delete()
+    chosen = project.sessions.filter(pk__in=pks)
+    # Locked first, as by whoever stores an epoch or a diagnosis: what belongs to them is deleted before them, and
+    # neither may come to be in between, nor be locked by somebody who waits for the session.
+    held = list(chosen.select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True))
+    _, rows = project.sessions.filter(pk__in=held).delete()
     sessions_deleted.send(sender=TrainSession, project=project)
     return rows.get(TrainSession._meta.label, 0)

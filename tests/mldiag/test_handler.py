@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
@@ -29,7 +29,23 @@ def broken(request):
     raise RuntimeError("no such luck")
 
 
-urlpatterns = [path("noted", noted), path("broken", broken), *urls.urlpatterns]
+class Streamed(StreamingHttpResponse):
+    def close(self):
+        SEEN.append(connection.connection is not None)
+        super().close()
+
+
+async def parts():
+    yield b"a part"
+    raise ConnectionResetError("nobody listens any more")
+
+
+def streamed(request):
+    connection.ensure_connection()
+    return Streamed(parts())
+
+
+urlpatterns = [path("noted", noted), path("broken", broken), path("streamed", streamed), *urls.urlpatterns]
 handler404, handler500 = urls.handler404, urls.handler500
 
 
@@ -96,3 +112,11 @@ def test_what_is_no_file_is_not_found(asked):
 def test_a_client_that_goes_away_gets_nothing(asked):
     assert asked("/noted", messages=[{"type": "http.disconnect"}]) == [None]
     assert not SEEN
+
+
+def test_a_stream_that_breaks_off_is_closed(asked):
+    with pytest.raises(ConnectionResetError):
+        asked("/streamed", method="GET")
+    # By then the thread has given its connection back, or keeps it as it may.
+    (is_connected,) = SEEN
+    assert is_connected == (connection.vendor == "sqlite")

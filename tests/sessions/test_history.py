@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
+from observer_client.packed import pack
+from observer_client.record import Epoch, LayerHealth, LayerStats
 from projects.models import KeyKind
-from sessions.models import TrainSession
+from sessions.models import TrainSession, TrainStep
 from sessions.services import history, metric_history, store_epochs
 from tests.conftest import epoch_record
 
@@ -95,6 +98,35 @@ def test_too_many_epochs_are_refused(session, as_key, monkeypatch):
     reader = as_key(KeyKind.READ)
     assert "more than 2 epochs" in reader.get(f"/api/sessions/{session.pk}/metrics").json()["detail"]
     assert reader.get(f"/api/sessions/{session.pk}/metrics?last=2").status_code == 200
+
+
+def test_too_many_numbers_are_refused(session, as_key, monkeypatch):
+    reader, numbers = as_key(KeyKind.READ), len(metric_history(session)) + 1
+    monkeypatch.setattr(history, "MOST_NUMBERS", 2 * numbers)
+    assert "numbers" in reader.get(f"/api/sessions/{session.pk}/metrics").json()["detail"]
+    assert reader.get(f"/api/sessions/{session.pk}/metrics?last=2").status_code == 200
+
+
+@pytest.fixture
+def traced():
+    yield tracemalloc
+    tracemalloc.stop()
+
+
+def test_large_epochs_of_another_layout_are_not_in_memory_at_once(session, traced, monkeypatch):
+    """As if layers were looked at in all epochs but the last."""
+    monkeypatch.setattr(history, "ROWS_AT_ONCE", 10)
+    layers = {f"layer{place}": LayerStats(weight_norm=1.0) for place in range(2_000)}
+    large = pack(Epoch(epoch=4, layer_health=LayerHealth(layers=layers)))
+    blobs = [*[large] * 200, bytes(session.steps.last().packed)]
+    TrainStep.objects.bulk_create(
+        TrainStep(session=session, epoch=4 + place, packed=blob, digest="") for place, blob in enumerate(blobs)
+    )
+    TrainSession.objects.update(epoch_count=204)
+    metric_history(session)
+    traced.start()
+    assert len(metric_history(session)["epoch"]) == 204
+    assert traced.get_traced_memory()[1] < 100 * len(large)
 
 
 @pytest.fixture

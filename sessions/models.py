@@ -127,10 +127,8 @@ class TrainSession(models.Model):
             models.Index(fields=["project", "archived", "id", *SORTED_BY], name="training_figures"),
             # The home page asks for the few that are running, among all that ever ran.
             models.Index(fields=["status", "-last_seen"], name="training_by_status"),
-            # Few, among many: their metrics stand in no index (`SessionEntry`).
-            models.Index(
-                fields=["project"], condition=models.Q(status=SessionStatus.RUNNING), name="training_running_of_project"
-            ),
+            # The running ones, few among many: their metrics stand in no index (`SessionEntry`).
+            models.Index(fields=["project", "status", "archived"], name="training_status_in_project"),
         ]
 
     def __str__(self) -> str:

@@ -141,7 +141,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='trainsession',
-            index=models.Index(condition=models.Q(('status', 'running')), fields=['project'], name='training_running_of_project'),
+            index=models.Index(fields=['project', 'status', 'archived'], name='training_status_in_project'),
         ),
         migrations.AddIndex(
             model_name='sessionentry',

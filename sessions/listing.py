@@ -146,7 +146,7 @@ class Listing:
 
     def _shown(self, sessions: QuerySet[TrainSession]) -> QuerySet[TrainSession]:
         entries = {f"entry_{place}": _entry(column) for place, column in enumerate(self.columns) if column.source}
-        return sessions.defer(*HEAVY).annotate(**entries)
+        return sessions.order_by().defer(*HEAVY).annotate(**entries)
 
     def _ordered(self, sessions: QuerySet[TrainSession]) -> QuerySet[TrainSession]:
         """What has no value comes last in both directions."""

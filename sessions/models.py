@@ -128,7 +128,8 @@ class TrainSession(models.Model):
             # The home page asks for the few that are running, among all that ever ran.
             models.Index(fields=["status", "-last_seen"], name="training_by_status"),
             # The running ones, few among many: their metrics stand in no index (`SessionEntry`).
-            models.Index(fields=["project", "status", "archived"], name="training_status_in_project"),
+            # NULL, since SQLite takes no index of a condition for one whose value it is told later.
+            models.Index(fields=["project", "archived"], condition=models.Q(finished=None), name="training_unfinished"),
         ]
 
     def __str__(self) -> str:

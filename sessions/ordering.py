@@ -67,7 +67,9 @@ class EntrySort:
         if self.kind != EntryKind.METRIC:
             return ()
         value = KeyTransform(self.name, "metrics", output_field=JSONField())
-        rows = self.sessions.order_by().running().filter(metrics__has_key=self.name).annotate(value=value)
+        # Without an end: that is what the index of running sessions knows them by.
+        running = self.sessions.order_by().running().filter(finished=None)
+        rows = running.filter(metrics__has_key=self.name).annotate(value=value)
         places = [_Place(float(number), "", pk) for pk, number in rows.values_list("pk", "value")]
         return sorted(places, reverse=self.is_descending)
 

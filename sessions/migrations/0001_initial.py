@@ -141,7 +141,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='trainsession',
-            index=models.Index(fields=['project', 'status', 'archived'], name='training_status_in_project'),
+            index=models.Index(condition=models.Q(('finished', None)), fields=['project', 'archived'], name='training_unfinished'),
         ),
         migrations.AddIndex(
             model_name='sessionentry',

@@ -19,7 +19,14 @@ READ = ("project", "status", "started", "archived", "tags", "hyperparameters", "
 
 def add_entries(sessions: Iterable[TrainSession]) -> None:
     """Write the entries of sessions that have none. One statement."""
-    SessionEntry.objects.bulk_create(entry for session in sessions for entry in _entries(session))
+    SessionEntry.objects.bulk_create(
+        _entry(session, *value) for session in sessions for value in [*_described(session), *_measured(session)]
+    )
+
+
+def add_metrics(session: TrainSession) -> None:
+    """Write the metrics of a session that has just ended. One statement."""
+    SessionEntry.objects.bulk_create(_entry(session, *value) for value in _measured(session))
 
 
 @transaction.atomic
@@ -30,20 +37,19 @@ def renew_entries(sessions: Iterable[TrainSession]) -> None:
     add_entries(known)
 
 
-def _entries(session: TrainSession) -> Iterator[SessionEntry]:
-    for kind, name, number, text in _values(session):
-        yield SessionEntry(
-            session_id=session.pk,
-            project_id=session.project_id,
-            kind=kind,
-            name=name,
-            is_archived=session.archived is not None,
-            number=number,
-            text=text,
-        )
+def _entry(session: TrainSession, kind: str, name: str, number: float, text: str) -> SessionEntry:
+    return SessionEntry(
+        session_id=session.pk,
+        project_id=session.project_id,
+        kind=kind,
+        name=name,
+        is_archived=session.archived is not None,
+        number=number,
+        text=text,
+    )
 
 
-def _values(session: TrainSession) -> Iterator[tuple[str, str, float, str]]:
+def _described(session: TrainSession) -> Iterator[tuple[str, str, float, str]]:
     # So that an index has the sessions of a tag in the order in which lists show them.
     started = session.started.timestamp()
     for tag in dict.fromkeys(map(str, session.tags)):
@@ -51,6 +57,9 @@ def _values(session: TrainSession) -> Iterator[tuple[str, str, float, str]]:
     for name, value in _short(islice(session.hyperparameters.items(), MOST_HYPERPARAMETERS)):
         if value is not None and not isinstance(value, dict):
             yield EntryKind.HYPERPARAMETER, name, *_place(value)
+
+
+def _measured(session: TrainSession) -> Iterator[tuple[str, str, float, str]]:
     if session.status != SessionStatus.RUNNING:
         for name, value in _short(session.metrics.items()):
             yield EntryKind.METRIC, name, *_place(value)

@@ -17,7 +17,7 @@ from projects.models import ApiKey
 from projects.services import NotFound, Refused, find_project
 from projects.services.documents import clean, storable
 from sessions.models import SessionStatus, TrainSession
-from sessions.services.entries import add_entries, renew_entries
+from sessions.services.entries import add_entries, add_metrics, renew_entries
 from sessions.services.items import LARGEST_NUMBER
 from sessions.services.moments import past_moment
 from sessions.signals import session_finished, session_opened, session_returned
@@ -167,7 +167,7 @@ def finish(session: TrainSession, ending: Ending) -> TrainSession:
     )
     session.refresh_from_db()
     if closed:
-        renew_entries([session])
+        add_metrics(session)
         session_finished.send(sender=TrainSession, session=session)
     return session
 

@@ -76,5 +76,10 @@ def in_turns(
     return times
 
 
+def ratio(times: list[float], base: list[float]) -> float:
+    """Return the median of the ratios within each turn, in which both met the same load."""
+    return statistics.median(own / other for own, other in zip(times, base, strict=True))
+
+
 def percentile(times: list[float], percent: int) -> float:
     return statistics.quantiles(times, n=100, method="inclusive")[percent - 1]

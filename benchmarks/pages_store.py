@@ -112,12 +112,13 @@ def _copies(project: Project, wanted: int) -> None:
     """Add copies of the first two sessions, by turns, until there are as many as wanted."""
     from diagnostics.models import Alert, Coverage, DiagnosticRun, FoundIssue, Occurrence
     from sessions.models import Model, SessionLog, TrainSession, TrainStep
+    from sessions.services.entries import add_entries
 
     templates = list(project.sessions.order_by("pk")[:2])
     last = project.sessions.order_by("-pk").values_list("pk", flat=True)[0]
     have = project.sessions.count()
     made = [_copy(templates[number % 2], number) for number in range(have, wanted)]
-    TrainSession.objects.bulk_create(made, batch_size=1_000)
+    add_entries(TrainSession.objects.bulk_create(made, batch_size=1_000))
     for place, template in enumerate(templates):
         new = f"t.project_id = {project.pk} AND t.id > {last} AND t.info_count % 2 = {place}"
         for kind in (TrainStep, Model, SessionLog, DiagnosticRun, Alert, Coverage, Occurrence):

@@ -52,7 +52,8 @@ def find_key(text: str) -> ApiKey | None:
     """Return the usable key with this text. One query."""
     if not text.isascii() or not text.isprintable() or len(text) > LONGEST_KEY:
         return None
-    key = ApiKey.objects.only(*NEEDED).filter(prefix=public_part(text)).order_by("pk").first()
+    # There is one at most. Each request asks, and an order and a limit take longer to say than the key to find.
+    key = next(iter(ApiKey.objects.only(*NEEDED).filter(prefix=public_part(text)).order_by()), None)
     if key is None or not matches(key, text):
         return None
     if key.revoked is not None or (key.expires is not None and key.expires <= now()):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from django.core.paginator import Page, Paginator
-from django.db import connection
-from django.db.models import F, FloatField, JSONField, Q, QuerySet, TextField
+from django.db.models import Exists, F, FloatField, JSONField, OuterRef, QuerySet
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast
 from django.http import QueryDict
 
+from projects.models import Project
 from projects.services.documents import clean
-from sessions.models import SessionStatus, TrainSession
+from sessions.models import EntryKind, SessionEntry, SessionStatus, TrainSession
+from sessions.ordering import EntrySort, entries
 
 HEAVY = ("hyperparameters", "environment", "config", "reason", "metrics")
 """Columns that no list shows as a whole, and that may be large."""
@@ -59,6 +59,7 @@ FIXED = (
 USUAL = ("name", "status", "score", "issues", "epochs", "train", "val", "started", "duration", "co2")
 ENTRIES = {"hp": "hyperparameters", "metric": "metrics"}
 """The prefix of a column's key, by which it shows an entry of that field."""
+KINDS = {"hyperparameters": EntryKind.HYPERPARAMETER, "metrics": EntryKind.METRIC}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,16 +97,39 @@ class Listing:
     def keys(self) -> list[str]:
         return [column.key for column in self.columns]
 
-    def page(self, sessions: QuerySet[TrainSession], number: str | None) -> Page[TrainSession]:
-        """Return one page of the sessions, narrowed and ordered, with what the columns show. Three queries.
+    def page(self, project: Project, number: str | None) -> Page[TrainSession]:
+        """Return one page of a project's sessions, narrowed and ordered, with what the columns show. Three queries.
+
+        Sorting by a metric takes one more, for the running sessions, and two on a page where some have no such value.
 
         First the numbers alone are ordered and cut: their documents would be carried along through both.
         """
-        page = Paginator(self.numbers(sessions), SESSIONS_ON_A_PAGE).get_page(number)
+        sessions = project.sessions.all()
+        page = Paginator(self._order(project), SESSIONS_ON_A_PAGE).get_page(number)
         found = self._shown(sessions).in_bulk(list(page.object_list))
         # One may have been deleted in between.
         page.object_list = [found[pk] for pk in page.object_list if pk in found]
         return page
+
+    def _order(self, project: Project) -> QuerySet[TrainSession, int] | QuerySet[SessionEntry, int] | EntrySort:
+        """Return the numbers of a project's sessions in order, from an index of entries where that says all."""
+        sessions = project.sessions.all()
+        column, is_latest = column_of(self.sort.removeprefix("-")), self.sort == "-started"
+        if self.status or self.text:
+            return self.numbers(sessions)
+        if self.tag and is_latest:
+            tagged = entries(project.pk, EntryKind.TAG, self.tag, self.is_archive)
+            return tagged.order_by("-number", "-text", "-session").values_list("session", flat=True)
+        if column is None or not column.source or self.tag:
+            return self.numbers(sessions)
+        return EntrySort(
+            self.narrowed(sessions),
+            kind=KINDS[column.source],
+            name=column.entry,
+            project=project.pk,
+            is_archive=self.is_archive,
+            is_descending=self.sort.startswith("-"),
+        )
 
     def numbers(self, sessions: QuerySet[TrainSession]) -> QuerySet[TrainSession, int]:
         """Return the numbers of the sessions, narrowed and ordered."""
@@ -116,12 +140,13 @@ class Listing:
         if self.status:
             sessions = sessions.filter(status=self.status)
         if self.tag:
-            sessions = _tagged(sessions, self.tag)
+            tagged = SessionEntry.objects.filter(kind=EntryKind.TAG, name=self.tag, session=OuterRef("pk"))
+            sessions = sessions.filter(Exists(tagged))
         return sessions.filter(name__icontains=self.text) if self.text else sessions
 
     def _shown(self, sessions: QuerySet[TrainSession]) -> QuerySet[TrainSession]:
         entries = {f"entry_{place}": _entry(column) for place, column in enumerate(self.columns) if column.source}
-        return sessions.defer(*HEAVY).annotate(**entries)
+        return sessions.order_by().defer(*HEAVY).annotate(**entries)
 
     def _ordered(self, sessions: QuerySet[TrainSession]) -> QuerySet[TrainSession]:
         """What has no value comes last in both directions."""
@@ -200,10 +225,3 @@ def _is_path(name: str) -> bool:
     except ValueError:
         return '"' in name or "\\" in name
     return True
-
-
-def _tagged(sessions: QuerySet[TrainSession], tag: str) -> QuerySet[TrainSession]:
-    if connection.features.supports_json_field_contains:
-        return sessions.filter(tags__contains=[tag])
-    # SQLite keeps the text as it was written: with characters beyond ASCII escaped.
-    return sessions.annotate(tags_text=Cast("tags", TextField())).filter(Q(tags_text__contains=json.dumps(tag)))

@@ -127,6 +127,9 @@ class TrainSession(models.Model):
             models.Index(fields=["project", "archived", "id", *SORTED_BY], name="training_figures"),
             # The home page asks for the few that are running, among all that ever ran.
             models.Index(fields=["status", "-last_seen"], name="training_by_status"),
+            # The running ones, few among many: their metrics stand in no index (`SessionEntry`).
+            # NULL, since SQLite takes no index of a condition for one whose value it is told later.
+            models.Index(fields=["project", "archived"], condition=models.Q(finished=None), name="training_unfinished"),
         ]
 
     def __str__(self) -> str:
@@ -155,6 +158,42 @@ class TrainSession(models.Model):
         # A program that tells no steps makes none that could be missed.
         is_stuck = bool(self.step) and now() - self.progressed > self.allowed_silence
         return Liveness.STALLED.value if is_stuck else self.status
+
+
+class EntryKind(models.TextChoices):
+    TAG = "tag", "tag"
+    HYPERPARAMETER = "hp", "hyperparameter"
+    METRIC = "metric", "metric"
+
+
+class SessionEntry(models.Model):
+    """A tag, a hyperparameter or a metric of a session once more: what a list is narrowed to and sorted by.
+
+    An index finds it, where the documents of the session would all have to be read. `sessions.services.entries`
+    writes it; metrics only once the session has ended, since a running one changes them with each epoch.
+    """
+
+    session = models.ForeignKey(TrainSession, models.CASCADE, related_name="entries", db_index=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+", db_index=False)
+    kind = models.CharField(max_length=6, choices=EntryKind.choices)
+    name = models.CharField(max_length=200)
+    is_archived = models.BooleanField(default=False)
+    number = models.FloatField(
+        help_text="The value; of a tag the start of its session; of a text more than any number."
+    )
+    text = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        verbose_name_plural = "session entries"
+        constraints = [models.UniqueConstraint(fields=["session", "kind", "name"], name="training_one_entry_per_name")]
+        indexes = [
+            models.Index(
+                fields=["project", "kind", "name", "is_archived", "number", "text", "session"], name="training_by_entry"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of {self.session_id}"
 
 
 class TrainStep(models.Model):

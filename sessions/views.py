@@ -107,7 +107,7 @@ def project(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a project's sessions as the query asks for them, how their health and footprint went, what recurs."""
     shown = get_object_or_404(Project.objects.visible_to(request.user), pk=pk)
     listing = Listing.of(request.GET)
-    page = listing.page(shown.sessions.all(), request.GET.get("page"))
+    page = listing.page(shown, request.GET.get("page"))
     latest = list(reversed(shown.sessions.kept().defer(*HEAVY).order_by("-started", "-pk")[:TREND_LENGTH]))
     others, tags = offered(shown.sessions.kept(), listing)
     context = {

@@ -57,6 +57,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='SessionEntry',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('tag', 'tag'), ('hp', 'hyperparameter'), ('metric', 'metric')], max_length=6)),
+                ('name', models.CharField(max_length=200)),
+                ('is_archived', models.BooleanField(default=False)),
+                ('number', models.FloatField(help_text='The value; of a tag the start of its session; of a text more than any number.')),
+                ('text', models.CharField(blank=True, max_length=100)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='projects.project')),
+                ('session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='entries', to='training.trainsession')),
+            ],
+            options={
+                'verbose_name_plural': 'session entries',
+            },
+        ),
+        migrations.CreateModel(
             name='SessionLog',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -122,6 +138,18 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='trainsession',
             index=models.Index(fields=['status', '-last_seen'], name='training_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='trainsession',
+            index=models.Index(condition=models.Q(('finished', None)), fields=['project', 'archived'], name='training_unfinished'),
+        ),
+        migrations.AddIndex(
+            model_name='sessionentry',
+            index=models.Index(fields=['project', 'kind', 'name', 'is_archived', 'number', 'text', 'session'], name='training_by_entry'),
+        ),
+        migrations.AddConstraint(
+            model_name='sessionentry',
+            constraint=models.UniqueConstraint(fields=('session', 'kind', 'name'), name='training_one_entry_per_name'),
         ),
         migrations.AddConstraint(
             model_name='sessionlog',

@@ -10,7 +10,8 @@ from django.utils.timezone import now
 from projects.models import Project
 from projects.services.documents import clean
 from projects.services.refusals import Refused
-from sessions.models import TrainSession
+from sessions.models import SessionEntry, TrainSession
+from sessions.services.entries import READ, renew_entries
 from sessions.services.lifecycle import MAX_TAGS, NAME_LENGTH
 from sessions.signals import sessions_deleted
 
@@ -25,7 +26,7 @@ def tag_sessions(project: Project, pks: Iterable[int], name: str, *, remove: boo
     if not 0 < len(name) <= NAME_LENGTH:
         raise Refused(f"A tag has 1 to {NAME_LENGTH} characters.", "$.tag")
     changed = []
-    for session in project.sessions.select_for_update(of=("self",)).filter(pk__in=pks).only("tags").order_by("pk"):
+    for session in project.sessions.select_for_update(of=("self",)).filter(pk__in=pks).only(*READ).order_by("pk"):
         if remove and name in session.tags:
             session.tags = [each for each in session.tags if each != name]
         elif not remove and name not in session.tags:
@@ -36,17 +37,26 @@ def tag_sessions(project: Project, pks: Iterable[int], name: str, *, remove: boo
             continue
         changed.append(session)
     TrainSession.objects.bulk_update(changed, ["tags"])
+    renew_entries(changed)
     return len(changed)
 
 
+@transaction.atomic
 def archive_sessions(project: Project, pks: Iterable[int]) -> int:
     """Put sessions away: lists and trends leave them out, everything else stays. Returns how many."""
-    return project.sessions.kept().filter(pk__in=pks).update(archived=now())
+    kept = list(project.sessions.kept().filter(pk__in=pks).values_list("pk", flat=True))
+    changed = project.sessions.filter(pk__in=kept).update(archived=now())
+    SessionEntry.objects.filter(session__in=kept).update(is_archived=True)
+    return changed
 
 
+@transaction.atomic
 def restore_sessions(project: Project, pks: Iterable[int]) -> int:
     """Take sessions back from the archive; return how many."""
-    return project.sessions.exclude(archived=None).filter(pk__in=pks).update(archived=None)
+    archived = list(project.sessions.exclude(archived=None).filter(pk__in=pks).values_list("pk", flat=True))
+    changed = project.sessions.filter(pk__in=archived).update(archived=None)
+    SessionEntry.objects.filter(session__in=archived).update(is_archived=False)
+    return changed
 
 
 @transaction.atomic

@@ -18,6 +18,7 @@ from observer_client.record import Epoch, spell
 from projects.services.documents import clean
 from projects.services.refusals import NotFound, Refused
 from sessions.models import SessionStatus, TrainSession, TrainStep
+from sessions.services.entries import READ, renew_entries
 from sessions.services.items import LARGEST_NUMBER, ItemResult, Status, decode, refused
 from sessions.signals import epochs_stored
 
@@ -174,6 +175,7 @@ def _write(session: TrainSession, new: dict[int, TrainStep], known: dict[int, _S
     session.energy_kwh = _total(
         session.energy_kwh, [each.energy_kwh for each in new.values()], [each.energy_kwh for each in replaced]
     )
+    listed = session.metrics
     for number in sorted(number for number in new if number >= latest):
         _show_losses(session, new[number])
         session.metrics = dict(list({**session.metrics, **new[number].metrics}.items())[:METRICS_LISTED])
@@ -184,6 +186,8 @@ def _write(session: TrainSession, new: dict[int, TrainStep], known: dict[int, _S
     TrainSession.objects.filter(pk=session.pk).update(
         last_seen=moment, progressed=moment, **{name: getattr(session, name) for name in figures}
     )
+    if session.status != SessionStatus.RUNNING and session.metrics != listed:
+        renew_entries(TrainSession.objects.filter(pk=session.pk).only(*READ))
 
 
 def _show_losses(session: TrainSession, step: TrainStep) -> None:

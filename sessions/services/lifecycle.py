@@ -17,6 +17,7 @@ from projects.models import ApiKey
 from projects.services import NotFound, Refused, find_project
 from projects.services.documents import clean, storable
 from sessions.models import SessionStatus, TrainSession
+from sessions.services.entries import add_entries, add_metrics, renew_entries
 from sessions.services.items import LARGEST_NUMBER
 from sessions.services.moments import past_moment
 from sessions.signals import session_finished, session_opened, session_returned
@@ -47,6 +48,7 @@ def open_session(
         project = find_project(project_id=opening.project_id, name=opening.project, user=user, key=key)
         session, created = here.get_or_create(key=run, defaults={"project": project, **_described(opening, run)})
     if created:
+        add_entries([session])
         session_opened.send(sender=TrainSession, session=session)
     elif not here.visible_to(user or AnonymousUser(), key).filter(pk=session.pk).exists():
         raise NotFound(f"There is no session {run} here.")
@@ -64,6 +66,7 @@ def _resume(session: TrainSession, opening: Opening) -> None:
     earlier = TrainSession.objects.filter(pk=session.pk, attempt__lt=opening.attempt)
     if earlier.update(**fields):
         session.refresh_from_db()
+        renew_entries([session])
         session_returned.send(sender=TrainSession, session=session)
 
 
@@ -103,6 +106,8 @@ def update_session(
     if tags is not None:
         held.tags = _tags(tags)
     held.save(update_fields=[*merged, "name", "tags"])
+    if hyperparameters is not None or tags is not None:
+        renew_entries([held])
     return held
 
 
@@ -162,6 +167,7 @@ def finish(session: TrainSession, ending: Ending) -> TrainSession:
     )
     session.refresh_from_db()
     if closed:
+        add_metrics(session)
         session_finished.send(sender=TrainSession, session=session)
     return session
 

@@ -12,6 +12,7 @@ from diagnostics.models import DiagnosticRun, FoundIssue, State, Trigger
 from observer_client.record import Architecture, LayerInfo, LogLine, to_json
 from sessions.models import SessionStatus, TrainSession
 from sessions.services import register_model, store_epochs, store_logs
+from sessions.services.entries import add_entries
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 SUMMARY = {
@@ -68,13 +69,15 @@ def make_session(project, name="baseline", **fields):
     fields = {"status": SessionStatus.FINISHED, "finished": started + timedelta(minutes=12), **fields}
     if fields["finished"]:
         fields.setdefault("duration_seconds", (fields["finished"] - started).total_seconds())
-    return TrainSession.objects.create(project=project, name=name, started=started, last_seen=started, **fields)
+    session = TrainSession.objects.create(project=project, name=name, started=started, last_seen=started, **fields)
+    add_entries([session])
+    return session
 
 
 def make_sessions(project, number, **fields):
     """Many judged sessions at once, the newest last."""
     first = now() - timedelta(hours=number)
-    TrainSession.objects.bulk_create(
+    made = TrainSession.objects.bulk_create(
         [
             TrainSession(
                 project=project,
@@ -96,6 +99,7 @@ def make_sessions(project, number, **fields):
         ],
         batch_size=2000,
     )
+    add_entries(made)
 
 
 def make_run(session, *issues, score=71, state=State.DONE, trigger=Trigger.AUTOMATIC, **fields):

@@ -212,6 +212,7 @@ def test_a_link_to_a_type_of_the_api_unfolds_it(visit):
     with visit("/api/docs") as page:
         page.get_by_text("POST /api/projects", exact=True).click()
         page.locator("details[open] a[href^='#type-']").first.click()
+        page.locator("details[open][id^='type-']").wait_for()
         assert page.locator("details[open][id^='type-']").count() == 1
 
 

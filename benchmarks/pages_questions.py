@@ -25,10 +25,15 @@ FIELDS = "id,name,status,train_loss,val_loss,metrics"
 
 @dataclass(frozen=True)
 class Question:
-    """``goal`` is said of the median; ``growth`` and ``ratio`` only where there is such a goal."""
+    """``goal`` is said of the median; ``growth`` and ``ratio`` only where there is such a goal.
+
+    The milliseconds are those of the machine that the goals were set on, where the floor took ``floor_milliseconds``;
+    on another one their ratio counts.
+    """
 
     name: str
     most_milliseconds: float
+    floor_milliseconds: float
     growth: float | None = None
     ratio: float | None = None
 
@@ -36,11 +41,15 @@ class Question:
     def goal(self) -> str:
         growth = f", growth <= {self.growth}" if self.growth else ""
         ratio = f", MLflow >= {self.ratio:.0f}x" if self.ratio else ""
-        return f"<= {self.most_milliseconds:.0f} ms{growth}{ratio}"
+        return f"<= {self.most_milliseconds:.0f} ms or {self.over_floor:.1f}x floor{growth}{ratio}"
 
-    def misses(self, ours: float, growth: float, peer: float | None) -> list[str]:
-        """Return what is missed, for the time with the largest store."""
-        missed = ["time"] if ours > self.most_milliseconds else []
+    @property
+    def over_floor(self) -> float:
+        return self.most_milliseconds / self.floor_milliseconds
+
+    def misses(self, ours: float, over: float, growth: float, peer: float | None) -> list[str]:
+        """Return what is missed, for the time with the largest store, which is ``over`` times that of the floor."""
+        missed = ["time"] if ours > self.most_milliseconds and over > self.over_floor else []
         if self.growth and growth > self.growth:
             missed.append("growth")
         if self.ratio and peer is not None and peer / ours < self.ratio:
@@ -49,9 +58,9 @@ class Question:
 
 
 QUESTIONS = (
-    Question("C1: latest 50 with final metrics", 3.0, growth=1.2),
-    Question("C2: one run, 20,000 values", 10.0, ratio=50.0),
-    Question("C3: five runs, 100,000 values", 60.0),
+    Question("C1: latest 50 with final metrics", 3.0, 1.0, growth=1.2),
+    Question("C2: one run, 20,000 values", 10.0, 4.1, ratio=50.0),
+    Question("C3: five runs, 100,000 values", 60.0, 49.0),
 )
 
 
@@ -75,16 +84,18 @@ def measure(stores: Mapping[int, Store], requests: int, mlflow: str) -> Iterator
             few = max(2, requests // 20)
             other = statistics.median(in_turns({"peer": theirs[place]}, few, warm_up=1)["peer"]) if theirs else None
             growth, over = (ratio(times[sizes[-1]], times[base]) for base in (sizes[0], "floor"))
-            least = f"{middle['floor']:.1f} ({over:.1f}x)"
-            yield _line(question, [middle[size] for size in sizes], growth, least, other)
+            yield _line(question, [middle[size] for size in sizes], growth, (middle["floor"], over), other)
 
 
-def _line(question: Question, ours: list[float], growth: float, least: str, peer: float | None) -> str:
+def _line(question: Question, ours: list[float], growth: float, floor: tuple[float, float], peer: float | None) -> str:
     shown = " | ".join(f"{each:.1f}" for each in ours)
     beside = "absent" if peer is None else f"{peer:.0f} ({peer / ours[-1]:.0f}x)"
-    missed = question.misses(ours[-1], growth, peer)
-    verdict = f"missed: {', '.join(missed)}" if missed else "met"
-    return f"| {question.name} | {shown} | {growth:.2f} | {least} | {beside} | {question.goal} | {verdict} |"
+    least, over = floor
+    missed = question.misses(ours[-1], over, growth, peer)
+    met = "met" if ours[-1] <= question.most_milliseconds else "met as a ratio"
+    verdict = f"missed: {', '.join(missed)}" if missed else met
+    figures = f"{shown} | {growth:.2f} | {least:.1f} ({over:.1f}x) | {beside}"
+    return f"| {question.name} | {figures} | {question.goal} | {verdict} |"
 
 
 def _ours(port: int, store: Store) -> list[Ask]:

@@ -66,10 +66,10 @@ class _Paginator(Paginator):
         return self.count if self._is_counted else None
 
     def page(self, number: int | str) -> Page:
-        if self._is_counted:
-            return super().page(number)
         place = self.validate_number(number)
         bottom = (place - 1) * self.per_page
+        if self._is_counted:
+            return self._get_page(self._between(bottom, min(bottom + self.per_page, self.count)), place, self)
         rows = list(self._rows(self.object_list[bottom : bottom + self.per_page + 1]))
         self.num_pages = place + (len(rows) > self.per_page)
         if not rows and place > 1:
@@ -83,6 +83,12 @@ class _Paginator(Paginator):
         if place < 1:
             raise PageNotAnInteger(self.error_messages["invalid_page"])
         return place
+
+    def _between(self, bottom: int, top: int) -> QuerySet[Any]:
+        # A database walks over all that comes before a page, so it is asked from the nearer end.
+        if bottom <= self.count // 2:
+            return self.object_list[bottom:top]
+        return self.object_list.reverse()[self.count - top : self.count - bottom]
 
     def _get_page(self, object_list: QuerySet[Any], *args: Any, **kwargs: Any) -> Page:
         return super()._get_page(self._rows(object_list), *args, **kwargs)
